@@ -1,0 +1,1 @@
+"""Who asks, and for what: scopes, challenges, credentials, tokens."""

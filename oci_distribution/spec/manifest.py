@@ -1,0 +1,189 @@
+"""A manifest: its bytes, and the view of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self, TypeAlias
+
+from pydantic import BaseModel, ValidationError
+
+from oci_distribution.errors import DigestMismatch, InvalidManifest, InvalidMediaType, SizeMismatch
+from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.mediatypes import MediaType, check_media_type, is_index
+from oci_distribution.spec.models import (
+    Descriptor,
+    DockerManifest,
+    DockerManifestList,
+    ImageIndex,
+    ImageManifest,
+    OpaqueManifest,
+)
+
+__all__ = ["Manifest", "ManifestContent"]
+
+ManifestContent: TypeAlias = ImageManifest | ImageIndex | OpaqueManifest
+
+_MODELS: dict[str, type[ManifestContent]] = {
+    MediaType.IMAGE_MANIFEST: ImageManifest,
+    MediaType.IMAGE_INDEX: ImageIndex,
+    MediaType.DOCKER_MANIFEST: DockerManifest,
+    MediaType.DOCKER_MANIFEST_LIST: DockerManifestList,
+}
+
+# What a server says that does not know: older proxies and file servers. It contradicts nothing.
+_GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest or index as somebody made it; `raw` is the truth and is what gets pushed.
+
+    Args:
+        raw: The bytes. They are never re-serialised: that would make another manifest.
+        descriptor: Media type, digest and size of `raw`.
+    """
+
+    raw: bytes = field(repr=False)
+    descriptor: Descriptor
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str | None = None, *, digest: str | None = None) -> Self:
+        """Take in bytes that came from somewhere, and check that they mean one thing only.
+
+        Args:
+            raw: The bytes of the manifest.
+            media_type: What the store says they are; None to find out from the content.
+            digest: What they must hash to; without it their sha256 is computed.
+
+        Raises:
+            DigestMismatch: They hash to something else.
+            InvalidManifest: They are no manifest, are another kind than `media_type`, or are ambiguous.
+        """
+        actual = Digest.of(raw, Digest(digest).algorithm if digest is not None else "sha256")
+        if digest is not None and actual != digest:
+            raise DigestMismatch(f"manifest hashes to {actual}, not to {digest}")
+        kind = _media_type_of(raw, media_type)
+        return cls(raw, Descriptor(media_type=kind, digest=actual, size=len(raw)))
+
+    @classmethod
+    def of(cls, content: ImageManifest | ImageIndex, *, algorithm: str = "sha256") -> Self:
+        """Make the bytes of a manifest that is new.
+
+        Args:
+            content: The model; empty fields are left out.
+            algorithm: Of the digest; only sha256 is understood everywhere.
+        """
+        document = content.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        head: dict[str, Any] = {"schemaVersion": 2, "mediaType": content.media_type}
+        raw = json.dumps(head | document, separators=(",", ":"), ensure_ascii=False).encode()
+        return cls.parse(raw, content.media_type, digest=Digest.of(raw, algorithm))
+
+    def verify(self, descriptor: Descriptor) -> Self:
+        """Return this manifest if it is what `descriptor` points at.
+
+        Raises:
+            DigestMismatch: The digest differs.
+            SizeMismatch: The length differs.
+        """
+        if descriptor.digest != self.digest:
+            raise DigestMismatch(f"manifest has digest {self.digest}, not {descriptor.digest}")
+        if descriptor.size != len(self.raw):
+            raise SizeMismatch(f"manifest {self.digest} has {len(self.raw)} bytes, not {descriptor.size}")
+        return self
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of `raw`."""
+        return self.descriptor.digest
+
+    @property
+    def media_type(self) -> str:
+        """Media type, without parameters."""
+        return self.descriptor.media_type
+
+    @cached_property
+    def content(self) -> ManifestContent:
+        """The typed view.
+
+        Raises:
+            InvalidManifest: A field is missing or has the wrong type.
+        """
+        model: type[BaseModel] = _MODELS.get(self.media_type, OpaqueManifest)
+        try:
+            content = model.model_validate_json(self.raw)
+        except ValidationError as error:
+            raise InvalidManifest(f"manifest {self.digest} is malformed: {_first_reason(error)}") from None
+        assert isinstance(content, ImageManifest | ImageIndex | OpaqueManifest)
+        return content
+
+    @property
+    def children(self) -> tuple[Descriptor, ...]:
+        """What it needs: config and layers, or the manifests of an index; empty for types we cannot interpret."""
+        content = self.content
+        return () if isinstance(content, OpaqueManifest) else content.children
+
+    @property
+    def subject(self) -> Descriptor | None:
+        """The manifest that this one refers to, if it is a referrer."""
+        content = self.content
+        return None if isinstance(content, OpaqueManifest) else content.subject
+
+
+def _first_reason(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+def _media_type_of(raw: bytes, announced: str | None) -> str:
+    document = _load(raw)
+    stated = document.get("mediaType")
+    if stated is not None and not isinstance(stated, str):
+        raise InvalidManifest("manifest is malformed: mediaType is not a string")
+    if announced in _GENERIC:
+        announced = None
+    if stated and announced and stated != announced:
+        raise InvalidManifest(f"manifest says it is {stated}, but it was announced as {announced}")
+    kind = stated or announced or _kind_by_fields(document)
+    _check_unambiguous(document, kind)
+    return _checked(kind)
+
+
+def _checked(media_type: str) -> str:
+    try:
+        return check_media_type(media_type)
+    except InvalidMediaType as error:
+        raise InvalidManifest(f"manifest is malformed: {error}") from None
+
+
+def _load(raw: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise InvalidManifest("manifest is malformed: not JSON") from None
+    if not isinstance(document, dict):
+        raise InvalidManifest("manifest is malformed: not a JSON object")
+    return document
+
+
+def _kind_by_fields(document: dict[str, Any]) -> str:
+    """The image specification only recommends mediaType; without it the fields tell."""
+    if document.get("schemaVersion") == 1:
+        return MediaType.DOCKER_MANIFEST_V1_SIGNED if "signatures" in document else MediaType.DOCKER_MANIFEST_V1
+    if "manifests" in document:
+        return MediaType.IMAGE_INDEX
+    if "config" in document or "layers" in document:
+        return MediaType.IMAGE_MANIFEST
+    raise InvalidManifest("manifest is malformed: it has no mediaType, config, layers or manifests")
+
+
+def _check_unambiguous(document: dict[str, Any], kind: str) -> None:
+    # CVE-2021-41190: one client reads the index, another the image, and both verify the same digest.
+    is_image = "layers" in document or "config" in document
+    lists_images = "manifests" in document
+    if is_image and lists_images:
+        raise InvalidManifest("manifest is ambiguous: it has 'manifests' and also 'layers' or 'config'")
+    if kind in _MODELS and (is_image if is_index(kind) else lists_images):
+        raise InvalidManifest(f"manifest is ambiguous: it says it is {kind}, but has the fields of the other kind")

@@ -1,0 +1,215 @@
+"""Documents of the specifications as frozen models.
+
+They are a view of bytes that live elsewhere: reading tolerates what registries really hold (unknown
+fields, nulls that ECR stores for empty lists), and nothing here is ever written back as a manifest
+that somebody else made, see `Manifest`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.mediatypes import MediaType, check_media_type
+
+__all__ = [
+    "Descriptor",
+    "DockerManifest",
+    "DockerManifestList",
+    "ErrorBody",
+    "ErrorEntry",
+    "ImageIndex",
+    "ImageManifest",
+    "OpaqueManifest",
+    "Platform",
+    "RepositoryList",
+    "TagList",
+]
+
+MAX_SIZE = 2**63 - 1
+"""Largest size of a descriptor, in bytes: the specification's int64."""
+
+T = TypeVar("T")
+
+
+class _Document(BaseModel):
+    """Frozen, tolerant of unknown fields, strict about types: `"size": "3"` and `"size": true` are wrong."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", strict=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+
+def _null_as_list(value: Any) -> Any:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _null_as_dict(value: Any) -> Any:
+    return {} if value is None else value
+
+
+ManyOf = Annotated[tuple[T, ...], BeforeValidator(_null_as_list)]
+Annotations = Annotated[dict[str, str], BeforeValidator(_null_as_dict)]
+MediaTypeText = Annotated[str, AfterValidator(check_media_type)]
+
+
+class Platform(_Document):
+    """What an image of an index runs on (image specification, image-index.md)."""
+
+    architecture: str
+    os: str
+    os_version: str | None = Field(default=None, alias="os.version")
+    os_features: ManyOf[str] = Field(default=(), alias="os.features")
+    variant: str | None = None
+
+    def __str__(self) -> str:
+        parts = [self.os, self.architecture, self.variant]
+        return "/".join(part for part in parts if part)
+
+
+class Descriptor(_Document):
+    """What content is, how long, and its digest (image specification, descriptor.md).
+
+    Args:
+        media_type: Media type of the content.
+        digest: Digest of the content's bytes.
+        size: Length of the content, in bytes.
+        urls: Other places to get the content from.
+        annotations: Free text about the content.
+        data: The content itself, base64-encoded, when it is small.
+        artifact_type: Kind of artifact, when this is the descriptor of its manifest.
+        platform: What the image runs on, when this is an entry of an index.
+    """
+
+    media_type: MediaTypeText
+    digest: Digest
+    size: Annotated[int, Field(ge=0, le=MAX_SIZE)]
+    urls: ManyOf[str] = ()
+    annotations: Annotations = Field(default_factory=dict)
+    data: str | None = None
+    artifact_type: str | None = None
+    platform: Platform | None = None
+
+    @property
+    def inline_data(self) -> bytes | None:
+        """The bytes of `data`, unverified; None when there are none or they are not base64."""
+        if self.data is None:
+            return None
+        try:
+            return base64.b64decode(self.data, validate=True)
+        except binascii.Error:
+            return None
+
+    def bare(self) -> Descriptor:
+        """Return only media type, digest and size: what a store needs to find the content."""
+        return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the JSON object of the specification, without empty fields."""
+        return {
+            key: value
+            for key, value in self.model_dump(mode="json", by_alias=True, exclude_none=True).items()
+            if value not in ({}, [])
+        }
+
+
+def _schema_2(value: int) -> int:
+    if value != 2:
+        msg = "schemaVersion must be 2"
+        raise ValueError(msg)
+    return value
+
+
+class _Versioned(_Document):
+    schema_version: Annotated[int, AfterValidator(_schema_2)] = 2
+    annotations: Annotations = Field(default_factory=dict)
+    artifact_type: str | None = None
+    subject: Descriptor | None = None
+
+
+class ImageManifest(_Versioned):
+    """An image manifest (image specification, manifest.md)."""
+
+    media_type: str | None = MediaType.IMAGE_MANIFEST
+    config: Descriptor
+    layers: ManyOf[Descriptor] = ()
+
+    @property
+    def children(self) -> tuple[Descriptor, ...]:
+        """What must be in a repository before this manifest: config, then layers."""
+        return (self.config, *self.layers)
+
+
+class DockerManifest(ImageManifest):
+    """Docker's image manifest, version 2 schema 2."""
+
+    media_type: Literal["application/vnd.docker.distribution.manifest.v2+json"] = MediaType.DOCKER_MANIFEST
+
+
+class ImageIndex(_Versioned):
+    """An index of manifests (image specification, image-index.md)."""
+
+    media_type: str | None = MediaType.IMAGE_INDEX
+    manifests: ManyOf[Descriptor] = ()
+
+    @property
+    def children(self) -> tuple[Descriptor, ...]:
+        """What must be in a repository before this index: its manifests."""
+        return self.manifests
+
+
+class DockerManifestList(ImageIndex):
+    """Docker's manifest list, version 2."""
+
+    media_type: Literal["application/vnd.docker.distribution.manifest.list.v2+json"] = MediaType.DOCKER_MANIFEST_LIST
+
+
+class OpaqueManifest(_Document):
+    """A manifest of a type that we can read and move, but not interpret (Docker schema 1, the old artifact)."""
+
+    media_type: str | None = None
+
+
+class ErrorEntry(_Document):
+    """One entry of an error body (distribution specification, "Error Codes")."""
+
+    code: Annotated[str, BeforeValidator(str)] = "UNKNOWN"
+    message: str | None = None
+    detail: Any = None
+
+
+class ErrorBody(_Document):
+    """Body of an answer that means no (distribution specification, "Error Codes")."""
+
+    errors: ManyOf[ErrorEntry] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_single(cls, value: Any) -> Any:
+        """Read `{"code": …}` and `{"error": "text"}` too: proxies and token servers answer so."""
+        if isinstance(value, dict) and "errors" not in value:
+            if "code" in value:
+                return {"errors": [value]}
+            if isinstance(value.get("error"), str):
+                return {"errors": [{"code": value["error"].upper(), "message": value.get("error_description")}]}
+        return value
+
+
+class TagList(_Document):
+    """A page of tags (distribution specification, "Listing Tags")."""
+
+    name: str | None = None
+    tags: ManyOf[str] = ()
+
+
+class RepositoryList(_Document):
+    """A page of a registry's catalog (an extension that distribution brought)."""
+
+    repositories: ManyOf[str] = ()

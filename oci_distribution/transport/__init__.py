@@ -1,0 +1,1 @@
+"""Requests to hosts: the engine, and the sender that every request goes through."""
