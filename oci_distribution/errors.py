@@ -17,6 +17,7 @@
     ├── RequestError                        a request to a host failed
     │   ├── TransportError                  no (whole) answer: connection, TLS, time
     │   │   ├── ConnectError
+    │   │   │   └── TLSError
     │   │   ├── TimeoutExceeded (TimeoutError)
     │   │   └── BrokenAnswer                it stopped half-way
     │   ├── ProtocolError                   an answer that no registry may give
@@ -76,6 +77,7 @@ __all__ = [
     "ResponseError",
     "SizeInvalid",
     "SizeMismatch",
+    "TLSError",
     "TagInvalid",
     "TimeoutExceeded",
     "TokenError",
@@ -146,6 +148,60 @@ class RequestContext:
 class OCIError(Exception):
     """Base of everything that this library raises on purpose, save misuse."""
 
+    context: RequestContext = RequestContext()
+    """The request that met it; empty where no request is to blame."""
+
+    @property
+    def method(self) -> str:
+        """Method of the request."""
+        return self.context.method
+
+    @property
+    def url(self) -> str:
+        """URL of the request, redacted."""
+        return self.context.url
+
+    @property
+    def registry(self) -> str:
+        """Host that the request was meant for."""
+        return self.context.registry
+
+    @property
+    def status(self) -> int | None:
+        """Status of the answer; None when there was none."""
+        return self.context.status
+
+    @property
+    def request_id(self) -> str | None:
+        """What the server calls this request in its own logs, when it says."""
+        return self.context.request_id
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asked us to wait."""
+        return self.context.retry_after
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The tries before the last one."""
+        return self.context.attempts
+
+    def about(self, context: RequestContext) -> Self:
+        """Return this very error, with the request noted that met it."""
+        self.context = context
+        return self
+
+    def __str__(self) -> str:
+        context = self.context
+        text = super().__str__()
+        if context.method:
+            text = f"{context.method} {context.url}: {text}"
+        if context.attempts:
+            text += f" (after {len(context.attempts) + 1} attempts)"
+        if context.request_id:
+            text += f" [request id {context.request_id}]"
+        return text
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call the class with `args` alone, and keyword-only arguments would be lost.
         return _rebuild, (type(self), self.args, self.__dict__)
@@ -211,62 +267,21 @@ class InvalidManifest(ContentError):
 
 
 class RequestError(OCIError):
-    """A request to a host failed; `context` says which and how often it was tried."""
+    """A request to a host failed; `context` says which and how often it was tried.
+
+    Args:
+        message: What to tell the user.
+        context: Which request it was.
+    """
 
     def __init__(self, message: str, *, context: RequestContext | None = None) -> None:
         super().__init__(message)
         self.context = context if context is not None else RequestContext()
 
-    @property
-    def method(self) -> str:
-        """Method of the request."""
-        return self.context.method
-
-    @property
-    def url(self) -> str:
-        """URL of the request, redacted."""
-        return self.context.url
-
-    @property
-    def registry(self) -> str:
-        """Host that the request was meant for."""
-        return self.context.registry
-
-    @property
-    def status(self) -> int | None:
-        """Status of the answer; None when there was none."""
-        return self.context.status
-
-    @property
-    def request_id(self) -> str | None:
-        """What the server calls this request in its own logs, when it says."""
-        return self.context.request_id
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds that the server asked us to wait."""
-        return self.context.retry_after
-
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """The tries before the last one."""
-        return self.context.attempts
-
     def with_attempts(self, attempts: Iterable[Attempt]) -> Self:
         """Return this very error, with the tries that came before it noted."""
         self.context = replace(self.context, attempts=tuple(attempts))
         return self
-
-    def __str__(self) -> str:
-        context = self.context
-        text = super().__str__()
-        if context.method:
-            text = f"{context.method} {context.url}: {text}"
-        if context.attempts:
-            text += f" (after {len(context.attempts) + 1} attempts)"
-        if context.request_id:
-            text += f" [request id {context.request_id}]"
-        return text
 
 
 class TransportError(RequestError):
@@ -274,7 +289,11 @@ class TransportError(RequestError):
 
 
 class ConnectError(TransportError):
-    """No connection: name, network, port or TLS."""
+    """No connection: name, network, port or TLS; nothing was sent."""
+
+
+class TLSError(ConnectError):
+    """The two sides do not agree on TLS: a certificate that we do not trust, or no TLS at all."""
 
 
 class TimeoutExceeded(TransportError, TimeoutError):

@@ -1,0 +1,109 @@
+"""Answers: whole ones, and those whose body is still to come."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import anyio
+import httpx
+
+from oci_distribution.errors import LimitExceeded, RequestContext
+from oci_distribution.transport.failures import mapped_failures
+
+__all__ = ["Answer", "OpenAnswer", "close"]
+
+CLOSE_DEADLINE = 3.0
+"""Seconds that closing a connection may take: Ctrl-C must not wait for a silent host."""
+
+
+async def close(stack: AsyncExitStack) -> None:
+    """Close what a request holds, also when we were cancelled."""
+    with anyio.move_on_after(CLOSE_DEADLINE, shield=True):
+        await stack.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer.
+
+    Args:
+        status: One that the endpoint accepts.
+        headers: Of the answer.
+        content: Its body.
+        url: The URL that gave it, after redirects: what a relative `Location` is relative to.
+        context: The request, for errors about its content.
+    """
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+    url: str
+    context: RequestContext
+
+
+class OpenAnswer:
+    """An answer whose body is still to come; it holds a connection and a slot until it is read or closed."""
+
+    __slots__ = ("_closed", "_response", "_stack", "context", "headers", "status", "url")
+
+    def __init__(self, response: httpx.Response, url: str, context: RequestContext, stack: AsyncExitStack) -> None:
+        self._closed = False
+        self._response = response
+        self._stack = stack
+        self.context = context
+        self.headers = response.headers
+        self.status = response.status_code
+        self.url = url
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        """Hand out the body as it comes, undecoded; the slot is free again at its last byte."""
+        with mapped_failures(self.context):
+            async for piece in self._response.stream:  # type: ignore[union-attr]
+                yield piece
+        await self.aclose()
+
+    async def read(self, limit: int) -> Answer:
+        """Return the whole answer, and close it.
+
+        Raises:
+            LimitExceeded: Its body is longer than `limit` bytes.
+        """
+        content = await self.read_head(limit + 1)
+        if len(content) > limit:
+            where = f"{self.context.method} {self.context.url}"
+            raise LimitExceeded(f"{where}: the answer is longer than {limit} bytes")
+        return Answer(self.status, self.headers, content, self.url, self.context)
+
+    async def read_head(self, limit: int) -> bytes:
+        """Return at most `limit` bytes of the body, and close it."""
+        content = bytearray()
+        async with aclosing(aiter(self)) as pieces:
+            async for piece in pieces:
+                content += piece
+                if len(content) >= limit:
+                    break
+        await self.aclose()
+        return bytes(content[:limit])
+
+    async def discard(self, limit: int) -> None:
+        """Read a short body to its end, so that the connection can be used again; cut a long one off."""
+        await self.read_head(limit)
+
+    async def aclose(self) -> None:
+        """Close it; again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._stack.push_async_callback(self._response.aclose)
+            await close(self._stack)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,138 @@
+"""Failures: foreign exceptions and refusing answers, as errors of our tree."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import httpx
+from pydantic import ValidationError
+
+from oci_distribution.errors import (
+    CODE_CLASSES,
+    STATUS_CLASSES,
+    BrokenAnswer,
+    ConnectError,
+    ErrorDetail,
+    ProtocolError,
+    RequestContext,
+    RequestError,
+    ResponseError,
+    TimeoutExceeded,
+    TLSError,
+    TransportError,
+    redact_url,
+)
+from oci_distribution.spec.headers import REQUEST_ID_HEADERS, parse_retry_after
+from oci_distribution.spec.models import ErrorBody
+
+if TYPE_CHECKING:
+    from oci_distribution.spec.endpoints import Endpoint
+
+__all__ = ["mapped_failures", "response_context", "response_error"]
+
+_EXCERPT = 200
+"""Characters of an error body that is not the specified one, shown to the user."""
+
+# In this order: the first that fits. A connect timeout is a timeout, and never was a connection.
+_CLASSES: tuple[tuple[type[httpx.HTTPError], type[RequestError]], ...] = (
+    (httpx.ConnectTimeout, ConnectError),
+    (httpx.TimeoutException, TimeoutExceeded),
+    (httpx.ConnectError, ConnectError),
+    (httpx.ProxyError, ConnectError),
+    (httpx.UnsupportedProtocol, ProtocolError),
+    (httpx.LocalProtocolError, ProtocolError),
+    (httpx.TransportError, BrokenAnswer),
+    (httpx.HTTPError, TransportError),
+)
+
+
+@contextmanager
+def mapped_failures(context: RequestContext) -> Generator[None]:
+    """Turn what httpx raises into our errors, about the request that `context` names."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise _mapped(error, context) from error
+    except httpx.InvalidURL as error:
+        raise ProtocolError(f"not a URL that can be asked: {error}", context=context) from error
+
+
+def _mapped(error: httpx.HTTPError, context: RequestContext) -> RequestError:
+    tls = _tls_failure(error)
+    if tls is not None:
+        return TLSError(f"TLS failed: {tls}{_tls_hint(tls)}", context=context)
+    target = next(ours for foreign, ours in _CLASSES if isinstance(error, foreign))
+    return target(str(error) or type(error).__name__, context=context)
+
+
+def _tls_failure(error: BaseException) -> ssl.SSLError | None:
+    if not isinstance(error, httpx.ConnectError):
+        return None
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _tls_hint(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return " (SSL_CERT_FILE names further certificate authorities)"
+    if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}:
+        return " (it seems to speak plain http: write http:// before its name if that is right)"
+    return ""
+
+
+def response_context(context: RequestContext, status: int, headers: Mapping[str, str]) -> RequestContext:
+    """Return `context` with what the head of an answer says."""
+    request_id = next((headers[name] for name in REQUEST_ID_HEADERS if name in headers), None)
+    retry_after = parse_retry_after(headers.get("Retry-After"))
+    return replace(context, status=status, request_id=request_id, retry_after=retry_after)
+
+
+def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) -> RequestError:
+    """Return the error that an answer means which is none of the accepted ones.
+
+    Args:
+        endpoint: What was asked.
+        context: With the status in it.
+        content: The body, or its beginning.
+    """
+    status = context.status or 0
+    if status < 400:
+        return ProtocolError(f"unexpected status {status}", context=context)
+    details = _details(content)
+    cls = _class_for(endpoint, status, details)
+    return cls(_message(cls, status, details, content), context=context, errors=details)
+
+
+def _details(content: bytes) -> tuple[ErrorDetail, ...]:
+    try:
+        body = ErrorBody.model_validate_json(content)
+    except ValidationError:
+        return ()
+    return tuple(ErrorDetail(entry.code, entry.message or "", entry.detail) for entry in body.errors)
+
+
+def _class_for(endpoint: Endpoint, status: int, details: tuple[ErrorDetail, ...]) -> type[ResponseError]:
+    # The status settles what it is clear about: GHCR says DENIED in a 401, others UNAUTHORIZED in a 403.
+    if status in STATUS_CLASSES:
+        return STATUS_CLASSES[status]
+    named = next((CODE_CLASSES[detail.code] for detail in details if detail.code in CODE_CLASSES), None)
+    if status == 404 and (named is None or not details):
+        return endpoint.unknown
+    return named or ResponseError
+
+
+def _message(cls: type[ResponseError], status: int, details: tuple[ErrorDetail, ...], content: bytes) -> str:
+    said = "; ".join(f"{detail.code}: {detail.message}" if detail.message else detail.code for detail in details)
+    if not said:
+        excerpt = content[: _EXCERPT * 4].decode("utf-8", "replace").strip()[:_EXCERPT]
+        said = "".join(character if character.isprintable() else " " for character in excerpt)
+    meaning = (cls.__doc__ or "").partition(": ")[2].rstrip(".")
+    return ": ".join(part for part in (f"status {status}", meaning, said) if part)

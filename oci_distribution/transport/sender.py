@@ -1,0 +1,397 @@
+"""The sender: every request to every host goes through here.
+
+In this order, each step in the function of its name: wait for a slot, authorise, send, answer a 401
+once, follow redirects by hand, map a refusal to an error, retry what may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Protocol, TypeVar
+
+import httpx
+
+from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
+from oci_distribution.auth.direct import is_direct_request
+from oci_distribution.errors import (
+    Attempt,
+    ForbiddenOrigin,
+    LimitExceeded,
+    ProtocolError,
+    RequestContext,
+    RequestError,
+    ResponseError,
+    TokenError,
+    redact_url,
+)
+from oci_distribution.events import RequestFailed, RequestSent, ResponseReceived, RetryScheduled, emit, listening
+from oci_distribution.spec.endpoints import Endpoint, Kind
+from oci_distribution.spec.origins import why_forbidden
+from oci_distribution.spec.urls import Origin, resolve_url
+from oci_distribution.transport.answers import Answer, OpenAnswer, close
+from oci_distribution.transport.failures import mapped_failures, response_context, response_error
+from oci_distribution.transport.pacing import Pace, Slots, Timing
+from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
+
+__all__ = ["Body", "Host", "Sender", "Timeouts"]
+
+MAX_REDIRECTS = 5
+"""Hops after which we stop: a registry with storage behind it needs one, behind a CDN two."""
+MAX_ERROR_BODY = 64 << 10
+"""Bytes of a refusal's body that we read."""
+MAX_TOKEN_BODY = 1 << 20
+"""Bytes of a token server's answer that we read."""
+
+# What may travel to another origin: the rest (a user's own headers) may be a secret of the registry's.
+_HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "range", "if-range", "content-type"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_METHOD_KEEPING = frozenset({307, 308})
+
+T = TypeVar("T")
+HeaderList = Sequence[tuple[str, str]]
+
+
+class Body(Protocol):
+    """A request's body: its exact length, and a way to open it again for a retry."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    def open(self, offset: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open the bytes from `offset` on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a host may stay silent, in seconds; there is no limit on the whole of a transfer.
+
+    Args:
+        connect: Until a connection stands, TLS included.
+        read: Between two pieces of an answer, and before its first.
+        write: Between two pieces of a body that the host takes.
+        commit: Before the answer to an upload, while the host stores what it got.
+    """
+
+    connect: float = 10.0
+    read: float = 60.0
+    write: float = 60.0
+    commit: float = 300.0
+
+    def of(self, kind: Kind) -> dict[str, float | None]:
+        """Return the `timeout` extension of a request."""
+        read = self.commit if kind is Kind.UPLOAD else self.read
+        return {"connect": self.connect, "read": read, "write": self.write, "pool": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A registry to send to.
+
+    Args:
+        registry: Its canonical name, which credentials are stored under.
+        origin: Where it answers.
+    """
+
+    registry: str
+    origin: Origin
+
+    def url(self, target: str) -> str:
+        """Return the absolute URL of an endpoint's target."""
+        return f"{self.origin}{target}" if target.startswith("/") else target
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request on its way: what stays the same over redirects and retries, and what does not."""
+
+    host: Host
+    endpoint: Endpoint
+    url: str
+    headers: HeaderList
+    body: Body | bytes | None
+    attempt: int = 1
+
+    @property
+    def is_home(self) -> bool:
+        """Whether it goes to the registry itself: only there it may be authorised."""
+        return self.url.startswith(f"{self.host.origin}/") or Origin.of(self.url) == self.host.origin
+
+    @property
+    def context(self) -> RequestContext:
+        return RequestContext(self.endpoint.method, redact_url(self.url), self.host.registry)
+
+
+@dataclass(slots=True)
+class Sender:
+    """Sends endpoints to hosts.
+
+    Args:
+        http: The client that carries every request.
+        authorizer: Who authorises requests; None for nobody.
+        auth: A user's own scheme, in the place of `authorizer`.
+        headers: A user's own headers, for requests to registries only.
+        retry: How patient to be.
+        slots: How many requests a host gets at once.
+        timeouts: How long a host may stay silent.
+        trusted_origins: Where registries may send us in any case.
+        timing: Clock, sleep and chance.
+    """
+
+    http: httpx.AsyncClient
+    authorizer: Authorizer | None = None
+    auth: httpx.Auth | None = None
+    headers: HeaderList = ()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    slots: Slots = field(default_factory=Slots)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    trusted_origins: Collection[Origin] = ()
+    timing: Timing = field(default_factory=Timing)
+    _paces: dict[Origin, Pace] = field(default_factory=dict, init=False)
+
+    async def request(
+        self,
+        host: Host,
+        endpoint: Endpoint,
+        *,
+        limit: int,
+        headers: HeaderList = (),
+        body: Body | bytes | None = None,
+    ) -> Answer:
+        """Send an endpoint, and return its answer with the whole body.
+
+        Args:
+            host: The registry.
+            endpoint: What to send.
+            limit: Longest body that we are willing to hold, in bytes.
+            headers: Added to those of the endpoint.
+            body: What to send along.
+
+        Raises:
+            RequestError: Every way in which it can fail.
+            LimitExceeded: The answer is longer than `limit`.
+        """
+
+        async def once(call: _Call) -> Answer:
+            async with await self._exchange(call) as answer:
+                return await answer.read(limit)
+
+        return await self._retrying(once, self._call(host, endpoint, headers, body))
+
+    async def open(self, host: Host, endpoint: Endpoint, *, headers: HeaderList = ()) -> OpenAnswer:
+        """Send an endpoint, and return its answer with the body still to come: close it.
+
+        Raises:
+            RequestError: Every way in which it can fail before the body starts.
+        """
+        return await self._retrying(self._exchange, self._call(host, endpoint, headers, None))
+
+    async def fetch_token(self, request: TokenRequest) -> TokenResponse:
+        """Send a request for a token: paced, retried and bounded like the rest, and never redirected."""
+        origin = Origin.of(request.url)
+        endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
+        call = self._call(Host(str(origin), origin), endpoint, request.headers, request.body)
+
+        async def once(call: _Call) -> TokenResponse:
+            async with await self._send(call, None) as answer:
+                if answer.status in PASSING_STATUSES:
+                    raise await self._refusal(call, answer)
+                content = (await answer.read(MAX_TOKEN_BODY)).content
+                return TokenResponse(answer.status, answer.headers, content)
+
+        try:
+            return await self._retrying(once, call)
+        except (ResponseError, LimitExceeded) as error:
+            # It must not look like the registry's own answer: nothing is known about the content.
+            raise TokenError(f"the token server failed: {error}", context=error.context) from error
+
+    def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> _Call:
+        fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
+        return _Call(host, endpoint, host.url(endpoint.target), fixed, body)
+
+    async def _retrying(self, once: Callable[[_Call], Awaitable[T]], call: _Call) -> T:
+        return await self.repeat(call.host, call.endpoint, lambda attempt: once(replace(call, attempt=attempt)))
+
+    async def repeat(self, host: Host, endpoint: Endpoint, once: Callable[[int], Awaitable[T]]) -> T:
+        """Do something until it succeeds or our patience ends.
+
+        Args:
+            host: Whose pace it keeps.
+            endpoint: Says whether it may be repeated when its outcome is unknown.
+            once: Does it, given the number of the attempt from 1. What it raises after attempts of its
+                own is not tried again.
+        """
+        attempts: list[Attempt] = []
+        while True:
+            try:
+                return await once(len(attempts) + 1)
+            except RequestError as error:
+                failed = len(attempts) + 1
+                if error.attempts or not self.retry.allows(error, endpoint, failed):
+                    raise error.with_attempts(attempts) if attempts else error
+                delay = self.retry.delay(failed, error.retry_after, self.timing.random())
+                reason = f"status {error.status}" if error.status else type(error).__name__
+                if error.retry_after:
+                    self._pace(host.origin).hold_off(error.retry_after)
+            attempts.append(Attempt(reason, delay))
+            emit(RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay))
+            await self.timing.sleep(delay)
+
+    async def _exchange(self, call: _Call) -> OpenAnswer:
+        """Send one request, wherever it is redirected to; what comes back is an accepted answer."""
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._authorised(call)
+            if answer.status in call.endpoint.accepted:
+                return answer
+            async with answer:
+                if answer.status not in _REDIRECTS:
+                    raise await self._refusal(call, answer)
+                target = self._redirect_target(call, answer)
+                await answer.discard(MAX_ERROR_BODY)
+            call = replace(call, url=target)
+        raise ProtocolError(f"redirected more than {MAX_REDIRECTS} times", context=call.context)
+
+    def _redirect_target(self, call: _Call, answer: OpenAnswer) -> str:
+        context = response_context(call.context, answer.status, answer.headers)
+        if call.endpoint.method not in {"GET", "HEAD"} and answer.status not in _METHOD_KEEPING:
+            hint = f"status {answer.status} redirects a {call.endpoint.method}, which would lose its method"
+            raise ProtocolError(f"{hint}; is the registry elsewhere, or https?", context=context)
+        location = answer.headers.get("Location")
+        if location is None:
+            raise ProtocolError(f"status {answer.status} without a Location", context=context)
+        try:
+            target = resolve_url(call.url, location)
+        except ValueError as error:
+            raise ProtocolError(f"status {answer.status} with a bad Location: {error}", context=context) from None
+        self.check_target(call.host, target, context)
+        return target
+
+    def check_target(self, host: Host, target: str, context: RequestContext) -> None:
+        """Make sure that a registry may send us to `target`, an absolute URL.
+
+        Raises:
+            ForbiddenOrigin: It may not.
+        """
+        reason = why_forbidden(host.origin, target, trusted=self.trusted_origins)
+        if reason is not None:
+            raise ForbiddenOrigin(f"{host.registry} sends us to {redact_url(target)}: {reason}", context=context)
+
+    async def _authorised(self, call: _Call) -> OpenAnswer:
+        """Send one request with our authorization, if its origin is the registry's own."""
+        authorizer = self.authorizer
+        if authorizer is None or not call.is_home or is_direct_request():
+            return await self._send(call, None)
+        host, scope = call.host, call.endpoint.scope
+        sent = await authorizer.authorize(host.origin, host.registry, scope)
+        answer = await self._send(call, sent)
+        if answer.status != 401 or not (challenges := answer.headers.get_list("WWW-Authenticate")):
+            return answer
+        async with answer:
+            refusal = await self._refusal(call, answer)
+        better = await authorizer.answer(host.origin, host.registry, scope, challenges, sent)
+        if better is None:
+            raise refusal
+        return await self._send(call, better)
+
+    async def _refusal(self, call: _Call, answer: OpenAnswer) -> RequestError:
+        content = await answer.read_head(MAX_ERROR_BODY)
+        return response_error(call.endpoint, response_context(call.context, answer.status, answer.headers), content)
+
+    async def _send(self, call: _Call, authorization: str | None) -> OpenAnswer:
+        """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
+        context = call.context
+        stack = AsyncExitStack()
+        try:
+            stack.callback(await self._pace(Origin.of(call.url)).acquire(call.endpoint.kind))
+            request = await self._request(call, authorization, stack)
+            began = self._note_sent(call, context)
+            with mapped_failures(context):
+                response = await self.http.send(
+                    request, stream=True, auth=self.auth if call.is_home else None, follow_redirects=False
+                )
+            self._note_received(call, context, response.status_code, began)
+        except BaseException as error:
+            await close(stack)
+            if isinstance(error, RequestError):
+                self._note_failed(call, context, error)
+            raise
+        return OpenAnswer(response, call.url, context, stack)
+
+    async def _request(self, call: _Call, authorization: str | None, stack: AsyncExitStack) -> httpx.Request:
+        url = call.url
+        headers = list(call.headers)
+        if call.is_home:
+            headers += self.headers
+        else:
+            headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
+        if authorization is not None:
+            headers.append(("Authorization", authorization))
+        origin, target = _split(url)
+        headers.insert(0, ("Host", origin.netloc))
+        stream: httpx.AsyncByteStream = httpx.ByteStream(b"")
+        if isinstance(call.body, bytes):
+            stream = httpx.ByteStream(call.body)
+            headers.append(("Content-Length", str(len(call.body))))
+        elif call.body is not None:
+            stream = _BodyStream(call.body, await stack.enter_async_context(call.body.open(0)), stack)
+            headers.append(("Content-Length", str(call.body.size)))
+        elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
+            headers.append(("Content-Length", "0"))
+        extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
+        return httpx.Request(call.endpoint.method, _parsed(url), headers=headers, stream=stream, extensions=extensions)
+
+    def _pace(self, origin: Origin) -> Pace:
+        pace = self._paces.get(origin)
+        if pace is None:
+            pace = self._paces[origin] = Pace(self.slots, self.timing)
+        return pace
+
+    def _note_sent(self, call: _Call, context: RequestContext) -> float:
+        if listening():
+            emit(RequestSent(context.method, context.url, call.attempt))
+        return self.timing.now()
+
+    def _note_received(self, call: _Call, context: RequestContext, status: int, began: float) -> None:
+        if listening():
+            seconds = self.timing.now() - began
+            emit(ResponseReceived(context.method, context.url, call.attempt, status, seconds))
+
+    def _note_failed(self, call: _Call, context: RequestContext, error: RequestError) -> None:
+        if listening():
+            emit(RequestFailed(context.method, context.url, call.attempt, str(error)))
+
+
+class _BodyStream(httpx.AsyncByteStream):
+    """A body on its way: opened already, and opened again when httpx's own auth sends it again."""
+
+    def __init__(self, body: Body, opened: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+        self._body = body
+        self._opened: AsyncIterator[bytes] | None = opened
+        self._stack = stack
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        pieces, self._opened = self._opened, None
+        if pieces is None:
+            pieces = await self._stack.enter_async_context(self._body.open(0))
+        async for piece in pieces:
+            yield piece
+
+
+@lru_cache(maxsize=4096)
+def _parsed(url: str) -> httpx.URL:
+    # Parsing a URL is a sixth of the cost of a small request, and the same ones are asked again and again.
+    return httpx.URL(url)
+
+
+@lru_cache(maxsize=4096)
+def _split(url: str) -> tuple[Origin, bytes]:
+    """Return origin, and path with query byte for byte: httpx would re-encode what a registry signed."""
+    rest = url.partition("://")[2]
+    starts = [index for index in (rest.find("/"), rest.find("?")) if index >= 0]
+    target = rest[min(starts) :] if starts else "/"
+    return Origin.of(url), (target if target.startswith("/") else f"/{target}").encode()
