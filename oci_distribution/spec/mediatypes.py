@@ -7,7 +7,7 @@ from typing import Final
 
 from oci_distribution.errors import InvalidMediaType
 
-__all__ = ["MediaType", "check_media_type", "is_index", "is_manifest", "manifest_accept_header"]
+__all__ = ["MediaType", "check_media_type", "is_foreign", "is_index", "is_manifest", "manifest_accept_header"]
 
 
 class MediaType:
@@ -74,6 +74,11 @@ def is_index(media_type: str) -> bool:
 def is_manifest(media_type: str) -> bool:
     """Say whether content of this type is stored as a manifest, an index included, and not as a blob."""
     return media_type in _MANIFESTS
+
+
+def is_foreign(media_type: str) -> bool:
+    """Say whether layers of this type stay with their owner: registries hold only where to get them."""
+    return ".nondistributable." in media_type or ".foreign." in media_type
 
 
 def manifest_accept_header(*media_types: str) -> str:

@@ -1,0 +1,138 @@
+"""Reading a blob: a stream that is verified on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Self
+
+from oci_distribution.content.sources import check
+from oci_distribution.errors import ContentError, LimitExceeded, SizeMismatch
+from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.headers import parse_content_length
+from oci_distribution.spec.mediatypes import MediaType
+from oci_distribution.spec.models import Descriptor
+from oci_distribution.transport.answers import OpenAnswer
+
+__all__ = ["DEFAULT_READ_LIMIT", "BlobReader"]
+
+DEFAULT_READ_LIMIT = 4 << 20
+"""Bytes that `read` takes in without being told more: configs are far smaller, and layers want a stream."""
+
+
+class BlobReader:
+    """A blob on its way: an async context manager and an async iterator of bytes.
+
+    Opened by `async with reader:` or by `reader = await reader`, which leaves closing to the caller.
+    Reading to the end verifies size and digest before the last piece is handed out; `verified` says so.
+    Leaving early is not an error.
+    """
+
+    def __init__(self, open_answer: Callable[[], Awaitable[OpenAnswer]], blob: Descriptor | Digest) -> None:
+        self._open_answer = open_answer
+        self._blob = blob
+        self._answer: OpenAnswer | None = None
+        self._pieces: AsyncGenerator[bytes] | None = None
+        self._verified = False
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What is read; its media type is `application/octet-stream` when only a digest was given.
+
+        Raises:
+            RuntimeError: The reader is not open, and only a digest was given.
+        """
+        if isinstance(self._blob, Digest):
+            msg = "the size of this blob is known once the reader is open"
+            raise RuntimeError(msg)
+        return self._blob
+
+    @property
+    def verified(self) -> bool:
+        """Whether the whole blob was read, and is what its digest says."""
+        return self._verified
+
+    async def __aenter__(self) -> Self:
+        if self._answer is not None:
+            msg = "this reader was opened before: ask for a new one"
+            raise RuntimeError(msg)
+        self._answer = answer = await self._open_answer()
+        try:
+            self._blob = _described(self._blob, answer)
+        except BaseException:
+            await self.aclose()
+            raise
+        self._pieces = self._verify(answer, self._blob)
+        return self
+
+    def __await__(self) -> Generator[None, None, Self]:
+        return self.__aenter__().__await__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection; again does nothing."""
+        if self._pieces is not None:
+            await self._pieces.aclose()
+        if self._answer is not None:
+            await self._answer.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._pieces is None:
+            msg = "the reader is not open: use `async with`"
+            raise RuntimeError(msg)
+        return await anext(self._pieces)
+
+    async def read(self, *, limit: int = DEFAULT_READ_LIMIT) -> bytes:
+        """Return what is left of the blob.
+
+        Args:
+            limit: Bytes that we are willing to hold.
+
+        Raises:
+            LimitExceeded: The blob is longer.
+        """
+        if self.descriptor.size > limit:
+            raise LimitExceeded(f"blob {self.descriptor.digest} has {self.descriptor.size} bytes, more than {limit}")
+        return b"".join([piece async for piece in self])
+
+    async def _verify(self, answer: OpenAnswer, blob: Descriptor) -> AsyncGenerator[bytes]:
+        """Hold the last piece back until all is known to be right."""
+        hasher = blob.digest.hasher()
+        held = b""
+        try:
+            async for piece in answer:
+                hasher.update(piece)
+                if hasher.size > blob.size:
+                    raise SizeMismatch(f"{blob.digest} is longer than its {blob.size} bytes")
+                if held:
+                    yield held
+                held = piece
+            check(hasher, blob)
+        except ContentError as error:
+            raise error.about(answer.context)
+        self._verified = True
+        if held:
+            yield held
+
+    def __repr__(self) -> str:
+        return f"<BlobReader of {self._blob if isinstance(self._blob, Digest) else self._blob.digest}>"
+
+
+def _described(blob: Descriptor | Digest, answer: OpenAnswer) -> Descriptor:
+    """Return the descriptor, completed or checked by the length that the registry announces."""
+    length = parse_content_length(answer.headers.get("Content-Length"))
+    if isinstance(blob, Digest):
+        if length is None:
+            reason = "the registry does not say how long the blob is; ask by descriptor"
+            raise SizeMismatch(reason).about(answer.context)
+        return Descriptor(media_type=MediaType.OCTET_STREAM, digest=blob, size=length)
+    if length is not None and length != blob.size:
+        raise SizeMismatch(f"{blob.digest} is announced with {length} bytes, not {blob.size}").about(answer.context)
+    return blob

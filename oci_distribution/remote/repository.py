@@ -1,0 +1,162 @@
+"""A repository: the handle that users hold, and a store for the mirror."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
+from oci_distribution.content.sources import SourceLike
+from oci_distribution.errors import NotFound
+from oci_distribution.remote.blob_reader import DEFAULT_READ_LIMIT, BlobReader
+from oci_distribution.remote.registry import Registry
+from oci_distribution.spec.manifest import Manifest
+from oci_distribution.spec.mediatypes import MediaType, is_manifest
+from oci_distribution.spec.models import Descriptor
+
+__all__ = ["Blobs", "Manifests", "Repository", "Tags"]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """The manifests of a repository."""
+
+    registry: Registry
+    repository: str
+
+    async def stat(self, reference: str) -> Descriptor:
+        """Return the descriptor of a manifest; see `Registry.stat_manifest`."""
+        return await self.registry.stat_manifest(self.repository, reference)
+
+    async def get(self, reference: str) -> Manifest:
+        """Return a manifest, verified; see `Registry.get_manifest`."""
+        return await self.registry.get_manifest(self.repository, reference)
+
+    async def push(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> Descriptor:
+        """Store a manifest under its digest, or under `tags`; see `Registry.push_manifest`."""
+        return await self.registry.push_manifest(self.repository, manifest, tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """The blobs of a repository."""
+
+    registry: Registry
+    repository: str
+
+    async def stat(self, digest: str) -> Descriptor:
+        """Return size and digest of a blob; see `Registry.stat_blob`."""
+        return await self.registry.stat_blob(self.repository, digest)
+
+    def open(self, blob: Descriptor | str) -> BlobReader:
+        """Return a reader of a blob, to be opened with `async with`; see `Registry.get_blob`."""
+        return self.registry.get_blob(self.repository, blob)
+
+    async def read(self, blob: Descriptor | str, *, limit: int = DEFAULT_READ_LIMIT) -> bytes:
+        """Return a small blob whole, verified.
+
+        Args:
+            blob: Its descriptor, or its digest.
+            limit: Bytes that we are willing to hold.
+
+        Raises:
+            BlobUnknown: The repository does not hold it.
+            LimitExceeded: It is longer than `limit`.
+        """
+        async with self.open(blob) as reader:
+            return await reader.read(limit=limit)
+
+    async def push(self, data: SourceLike, *, media_type: str = MediaType.OCTET_STREAM) -> Descriptor:
+        """Store bytes, a file or another source as a blob, and return its descriptor.
+
+        Args:
+            data: Read twice: to be hashed, and to be sent.
+            media_type: Goes into the descriptor; registries do not keep it for blobs.
+        """
+        descriptor, _ = await self.registry.push_blob(self.repository, data, media_type=media_type)
+        return descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The tags of a repository."""
+
+    registry: Registry
+    repository: str
+
+    def list(self, *, page_size: int | None = None, last: str | None = None) -> AsyncGenerator[str]:
+        """Iterate over the tags; see `Registry.list_tags`."""
+        return self.registry.list_tags(self.repository, page_size=page_size, last=last)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Repository:
+    """One repository of one registry; made by `Client.repository`.
+
+    `blobs`, `manifests` and `tags` are for people. The rest is the `Store` Protocol, for `copy`.
+
+    Args:
+        registry: Where it is.
+        name: Its name there.
+    """
+
+    registry: Registry
+    name: str
+
+    @property
+    def manifests(self) -> Manifests:
+        """Its manifests."""
+        return Manifests(self.registry, self.name)
+
+    @property
+    def blobs(self) -> Blobs:
+        """Its blobs."""
+        return Blobs(self.registry, self.name)
+
+    @property
+    def tags(self) -> Tags:
+        """Its tags."""
+        return Tags(self.registry, self.name)
+
+    @property
+    def mount_point(self) -> MountPoint:
+        """Every repository of a registry can mount from every other, if we may read it."""
+        return MountPoint(self.registry.host, self.name)
+
+    async def resolve(self, reference: str) -> Descriptor:
+        """Return the descriptor of the manifest that a tag or digest names."""
+        return await self.registry.stat_manifest(self.name, reference)
+
+    async def fetch_manifest(self, reference: str) -> Manifest:
+        """Return the manifest that a tag or digest names, verified."""
+        return await self.registry.get_manifest(self.name, reference)
+
+    def open_blob(self, descriptor: Descriptor) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a blob, verified on the way."""
+        return self.registry.get_blob(self.name, descriptor)
+
+    async def exists(self, descriptor: Descriptor) -> bool:
+        """Say whether the repository holds this manifest or blob."""
+        try:
+            if is_manifest(descriptor.media_type):
+                await self.registry.stat_manifest(self.name, descriptor.digest)
+            else:
+                await self.registry.stat_blob(self.name, descriptor.digest)
+        except NotFound:
+            return False
+        return True
+
+    async def push_blob(
+        self, descriptor: Descriptor, source: Source, *, mount_from: MountPoint | None = None
+    ) -> PushOutcome:
+        """Store a blob by the cheapest way that the registry offers."""
+        _, outcome = await self.registry.push_blob(self.name, source, descriptor=descriptor, mount_from=mount_from)
+        return outcome
+
+    async def push_manifest(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> None:
+        """Store a manifest byte for byte."""
+        await self.registry.push_manifest(self.name, manifest, tags)
+
+    def __repr__(self) -> str:
+        return f"<Repository {self.registry.name}/{self.name}>"
