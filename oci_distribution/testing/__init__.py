@@ -1,0 +1,55 @@
+"""A real registry to develop and test against: an ASGI application, served over real sockets.
+
+Needs the extra `testing`. Nothing of it is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oci_distribution.testing.app import RegistryApp
+    from oci_distribution.testing.auth import BasicAuth, User
+    from oci_distribution.testing.directory import DirectoryStorage
+    from oci_distribution.testing.memory import MemoryStorage
+    from oci_distribution.testing.record import RecordedRequest, RequestLog
+    from oci_distribution.testing.server import RunningRegistry, serve_registry
+    from oci_distribution.testing.tokens import TokenAuth
+
+__all__ = [
+    "BasicAuth",
+    "DirectoryStorage",
+    "MemoryStorage",
+    "RecordedRequest",
+    "RegistryApp",
+    "RequestLog",
+    "RunningRegistry",
+    "TokenAuth",
+    "User",
+    "serve_registry",
+]
+
+_MODULES = {
+    "BasicAuth": "auth",
+    "DirectoryStorage": "directory",
+    "MemoryStorage": "memory",
+    "RecordedRequest": "record",
+    "RegistryApp": "app",
+    "RequestLog": "record",
+    "RunningRegistry": "server",
+    "TokenAuth": "tokens",
+    "User": "auth",
+    "serve_registry": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

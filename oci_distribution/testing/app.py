@@ -1,0 +1,212 @@
+"""The registry as an ASGI application: routes, the gate, the record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeAlias
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from oci_distribution.errors import InvalidReference
+from oci_distribution.spec.reference import check_repository
+from oci_distribution.testing.auth import CATALOG, Access, Authenticator
+from oci_distribution.testing.blobs import delete_blob, get_blob
+from oci_distribution.testing.calls import Call
+from oci_distribution.testing.errors import RegistryError
+from oci_distribution.testing.listings import list_referrers, list_repositories, list_tags
+from oci_distribution.testing.manifests import delete_manifest, get_manifest, put_manifest
+from oci_distribution.testing.memory import MemoryStorage
+from oci_distribution.testing.record import RecordedRequest, RequestLog
+from oci_distribution.testing.storage import Storage
+from oci_distribution.testing.uploads import (
+    UploadSession,
+    cancel_upload,
+    finish_upload,
+    patch_upload,
+    start_upload,
+    upload_status,
+)
+
+__all__ = ["RegistryApp"]
+
+DEFAULT_PAGE_SIZE = 1000
+_API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+
+
+class Operation(NamedTuple):
+    """What a method does at an endpoint, and the actions that it needs there."""
+
+    handler: Handler
+    actions: frozenset[str]
+
+
+def _operation(handler: Handler, *actions: str) -> Operation:
+    return Operation(handler, frozenset(actions))
+
+
+async def _ping(call: Call) -> Response:
+    """end-1: `GET /v2/`."""
+    del call
+    return JSONResponse({})
+
+
+# Greedy names: what decides is the end of the path, since `a/blobs/uploads` is a name like any other.
+_ROUTES: tuple[tuple[re.Pattern[str], dict[str, Operation]], ...] = (
+    (
+        re.compile(r"/v2/(?P<name>.+)/manifests/(?P<argument>[^/]+)"),
+        {
+            "GET": _operation(get_manifest, "pull"),
+            "HEAD": _operation(get_manifest, "pull"),
+            "PUT": _operation(put_manifest, "pull", "push"),
+            "DELETE": _operation(delete_manifest, "delete"),
+        },
+    ),
+    (
+        re.compile(r"/v2/(?P<name>.+)/blobs/uploads/?"),
+        {"POST": _operation(start_upload, "pull", "push")},
+    ),
+    (
+        re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<argument>[^/]+)"),
+        {
+            "GET": _operation(upload_status, "pull", "push"),
+            "PATCH": _operation(patch_upload, "pull", "push"),
+            "PUT": _operation(finish_upload, "pull", "push"),
+            "DELETE": _operation(cancel_upload, "pull", "push"),
+        },
+    ),
+    (
+        re.compile(r"/v2/(?P<name>.+)/blobs/(?P<argument>[^/]+)"),
+        {
+            "GET": _operation(get_blob, "pull"),
+            "HEAD": _operation(get_blob, "pull"),
+            "DELETE": _operation(delete_blob, "delete"),
+        },
+    ),
+    (re.compile(r"/v2/(?P<name>.+)/tags/list"), {"GET": _operation(list_tags, "pull")}),
+    (re.compile(r"/v2/(?P<name>.+)/referrers/(?P<argument>[^/]+)"), {"GET": _operation(list_referrers, "pull")}),
+    (re.compile(r"/v2/_catalog"), {"GET": _operation(list_repositories, "*")}),
+    (re.compile(r"/v2/?"), {"GET": _operation(_ping), "HEAD": _operation(_ping)}),
+)
+
+
+class RegistryApp:
+    """A registry: serve it with `serve_registry`, mount it, or call it through an ASGI transport.
+
+    Args:
+        storage: Where content is kept; in memory when None.
+        auth: Who may do what; everybody may do everything when None.
+        delete_enabled: Whether manifests, tags and blobs can be deleted.
+        page_size: Most items on a page of a listing.
+        referrers: Whether there is a referrers API, which registries older than specification 1.1 lack.
+        requests: Where to record requests; a new log when None.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage | None = None,
+        auth: Authenticator | None = None,
+        delete_enabled: bool = True,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        referrers: bool = True,
+        requests: RequestLog | None = None,
+    ) -> None:
+        if page_size < 1:
+            msg = "page_size must be at least 1"
+            raise ValueError(msg)
+        self.storage: Storage = MemoryStorage() if storage is None else storage
+        self.auth = auth
+        self.delete_enabled = delete_enabled
+        self.page_size = page_size
+        self.referrers = referrers
+        self.requests = RequestLog() if requests is None else requests
+        self.uploads: dict[str, UploadSession] = {}
+        """Uploads that were started, and neither finished nor cancelled, by identifier."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI calls it."""
+        if scope["type"] != "http":
+            msg = f"a registry speaks HTTP, not {scope['type']}"
+            raise RuntimeError(msg)
+        record = RecordedRequest.of(scope)
+        self.requests.append(record)
+
+        async def counted_receive() -> Message:
+            message = await receive()
+            record.body_size += len(message.get("body", b""))
+            return message
+
+        request = Request(scope, counted_receive)
+        try:
+            response = await self._answer(request)
+        except RegistryError as error:
+            response = error.response()
+        except ClientDisconnect:
+            return
+        record.status = response.status_code
+        response.raw_headers.append(_API_VERSION)
+        await response(scope, counted_receive, send)
+
+    def allows(self, request: Request, *wanted: Access) -> bool:
+        """Say whether a request would be let in for something else, too."""
+        try:
+            self._check(request, *wanted)
+        except RegistryError:
+            return False
+        return True
+
+    def require_deletes(self) -> None:
+        """Go on only where deleting is enabled.
+
+        Raises:
+            RegistryError: It is not.
+        """
+        if not self.delete_enabled:
+            raise RegistryError(405, "UNSUPPORTED", "deleting is disabled")
+
+    async def _answer(self, request: Request) -> Response:
+        if self.auth is not None and (response := await self.auth.serve(request)) is not None:
+            return response
+        operation, call = self._route(request)
+        self._check(request, *_needed_access(call, operation))
+        return await operation.handler(call)
+
+    def _check(self, request: Request, *wanted: Access) -> None:
+        if self.auth is not None:
+            self.auth.check(request, wanted)
+
+    def _route(self, request: Request) -> tuple[Operation, Call]:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        for pattern, operations in _ROUTES:
+            match = pattern.fullmatch(path)
+            if match is None:
+                continue
+            operation = operations.get(request.method)
+            if operation is None:
+                allowed = {"Allow": ", ".join(operations)}
+                raise RegistryError(405, "UNSUPPORTED", "there is no such method here", headers=allowed)
+            parts = match.groupdict()
+            name = _checked_name(request, parts["name"]) if "name" in parts else ""
+            return operation, Call(self, request, name, parts.get("argument", ""))
+        raise RegistryError(404, "UNSUPPORTED", "there is no such endpoint")
+
+
+def _checked_name(request: Request, name: str) -> str:
+    if b"%2f" in request.scope.get("raw_path", b"").lower():
+        raise RegistryError(400, "NAME_INVALID", "a slash in a path may not be encoded")
+    try:
+        return check_repository(name)
+    except InvalidReference as error:
+        raise RegistryError(400, "NAME_INVALID", str(error)) from None
+
+
+def _needed_access(call: Call, operation: Operation) -> tuple[Access, ...]:
+    if not operation.actions:
+        return ()
+    resource = f"repository:{call.name}" if call.name else CATALOG
+    return (Access(resource, operation.actions),)

@@ -1,0 +1,71 @@
+"""What a handler gets, and what handlers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from oci_distribution.errors import InvalidDigest
+from oci_distribution.spec.digest import Digest
+from oci_distribution.testing.errors import RegistryError, digest_invalid
+from oci_distribution.testing.storage import RepositoryStorage
+
+if TYPE_CHECKING:
+    from oci_distribution.testing.app import RegistryApp
+
+__all__ = ["Call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that was routed and let in.
+
+    Args:
+        app: The registry.
+        request: The request.
+        name: Name of the repository, checked; empty for endpoints of the whole registry.
+        argument: Last part of the path: a reference, a digest, or the identifier of an upload.
+    """
+
+    app: RegistryApp
+    request: Request
+    name: str
+    argument: str
+
+    @property
+    def is_head(self) -> bool:
+        """Whether only the headers are wanted."""
+        return bool(self.request.method == "HEAD")
+
+    def repository(self) -> RepositoryStorage:
+        """Return the repository.
+
+        Raises:
+            RegistryError: Nothing was ever pushed to it.
+        """
+        repository = self.app.storage.find(self.name)
+        if repository is None:
+            raise RegistryError(404, "NAME_UNKNOWN", "repository name not known to registry", detail={"name": self.name})
+        return repository
+
+    def digest(self) -> Digest:
+        """Return the argument as a digest."""
+        return parse_digest(self.argument)
+
+    def location(self, path: str) -> str:
+        """Return the `Location` of a path below this repository, right also where the app is mounted."""
+        return f"{self.request.scope.get('root_path', '')}/v2/{self.name}/{path}"
+
+
+def parse_digest(text: str) -> Digest:
+    """Return `text` as a digest.
+
+    Raises:
+        RegistryError: It is malformed, or of an algorithm that we do not know.
+    """
+    try:
+        return Digest(text)
+    except InvalidDigest as error:
+        raise digest_invalid(str(error)) from None

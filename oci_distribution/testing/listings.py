@@ -1,0 +1,64 @@
+"""Lists: tags, repositories, referrers (distribution specification, "Content Discovery")."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from starlette.responses import JSONResponse, Response
+
+from oci_distribution.spec.headers import OCI_FILTERS_APPLIED
+from oci_distribution.spec.mediatypes import MediaType
+from oci_distribution.testing.calls import Call
+from oci_distribution.testing.errors import RegistryError
+
+__all__ = ["list_referrers", "list_repositories", "list_tags"]
+
+
+async def list_tags(call: Call) -> Response:
+    """end-8a, end-8b: `GET /v2/<name>/tags/list`."""
+    page, headers = _page(call, call.repository().tags())
+    return JSONResponse({"name": call.name, "tags": page}, headers=headers)
+
+
+async def list_repositories(call: Call) -> Response:
+    """`GET /v2/_catalog`, an extension that distribution brought."""
+    page, headers = _page(call, call.app.storage.names())
+    return JSONResponse({"repositories": page}, headers=headers)
+
+
+def _page(call: Call, items: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
+    """Cut the page out of sorted items that `n` and `last` ask for, and link to the next one."""
+    request = call.request
+    limit = _limit(request.query_params.get("n"), call.app.page_size)
+    start = bisect_right(items, request.query_params["last"]) if "last" in request.query_params else 0
+    page = items[start : start + limit]
+    if not page or start + limit >= len(items):
+        return page, {}
+    query = urlencode({"n": limit, "last": page[-1]}, safe="/")
+    path = request.scope.get("root_path", "") + request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return page, {"Link": f'<{path}?{query}>; rel="next"'}
+
+
+def _limit(text: str | None, page_size: int) -> int:
+    if text is None:
+        return page_size
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise RegistryError(400, "UNSUPPORTED", "n is not a number of items", detail={"n": text[:40]})
+    return min(int(text), page_size)
+
+
+async def list_referrers(call: Call) -> Response:
+    """end-12a, end-12b: `GET /v2/<name>/referrers/<digest>`: never 404, except where it is switched off."""
+    if not call.app.referrers:
+        raise RegistryError(404, "UNSUPPORTED", "this registry has no referrers API")
+    digest, repository = call.digest(), call.app.storage.find(call.name)
+    manifests = [] if repository is None else repository.referrers(digest)
+    headers: dict[str, str] = {}
+    wanted = call.request.query_params.get("artifactType")
+    if wanted is not None:
+        manifests = [descriptor for descriptor in manifests if descriptor.get("artifactType") == wanted]
+        headers[OCI_FILTERS_APPLIED] = "artifactType"
+    index = {"schemaVersion": 2, "mediaType": MediaType.IMAGE_INDEX, "manifests": manifests}
+    return JSONResponse(index, headers=headers, media_type=MediaType.IMAGE_INDEX)

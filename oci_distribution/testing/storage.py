@@ -1,0 +1,202 @@
+"""Where a registry keeps its content: what every storage must do, and what all of them share.
+
+Methods are synchronous and are called in the event loop, so each is one indivisible step for everybody
+else: there is no moment in which another request could see half of it.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.manifest import Manifest
+
+__all__ = ["ManifestEntry", "RepositoryStorage", "Storage", "Upload"]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """What a repository knows of a manifest without reading it; `size` in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+class Upload(Protocol):
+    """Bytes that arrive, and are no content yet."""
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Append `data`."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """Open the bytes so far for reading."""
+        ...
+
+    def commit(self, digest: Digest) -> None:
+        """Make the bytes, whose digest the caller has checked, a blob of the repository."""
+        ...
+
+    def discard(self) -> None:
+        """Forget the bytes. Does nothing after a commit."""
+        ...
+
+
+class Storage(Protocol):
+    """All repositories of a registry."""
+
+    def names(self) -> list[str]:
+        """Return the names of the repositories that were pushed to, sorted."""
+        ...
+
+    def find(self, name: str) -> RepositoryStorage | None:
+        """Return a repository; None when nothing was ever pushed to it.
+
+        Args:
+            name: A name that was checked against the grammar.
+        """
+        ...
+
+    def open(self, name: str) -> RepositoryStorage:
+        """Return a repository to push to. It exists from the first content on."""
+        ...
+
+
+class RepositoryStorage(ABC):
+    """One repository: content by digest, and which of it are manifests, under which tags.
+
+    A subclass keeps the content, and the index if it is to outlive the process.
+    """
+
+    def __init__(self) -> None:
+        self._manifests: dict[str, ManifestEntry] = {}
+        self._tags: dict[str, Digest] = {}
+        self._sorted_tags: list[str] = []
+        # Needs every manifest read, so it is built when somebody asks first.
+        self._referrers: dict[Digest, dict[Digest, dict[str, Any]]] | None = None
+
+    @abstractmethod
+    def size(self, digest: Digest) -> int | None:
+        """Return the length of content in bytes; None when it is not here."""
+
+    @abstractmethod
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open content that is here for reading."""
+
+    @abstractmethod
+    def new_upload(self) -> Upload:
+        """Start to receive a blob."""
+
+    @abstractmethod
+    def mount(self, digest: Digest, source: RepositoryStorage) -> bool:
+        """Take over a blob from another repository of the same storage, without copying; False if that fails."""
+
+    @abstractmethod
+    def put_content(self, digest: Digest, data: bytes) -> None:
+        """Keep small content."""
+
+    @abstractmethod
+    def remove_content(self, digest: Digest) -> None:
+        """Drop content that is here."""
+
+    def save_index(self) -> None:  # noqa: B027 - a memory store has nothing to do here
+        """Keep the index. Called after content came, and before content goes."""
+
+    def delete_blob(self, digest: Digest) -> bool:
+        """Delete a blob; False when it is not here, or is a manifest."""
+        if digest in self._manifests or self.size(digest) is None:
+            return False
+        self.remove_content(digest)
+        return True
+
+    def find_manifest(self, reference: str) -> ManifestEntry | None:
+        """Return what is known of a manifest, by tag or digest; None when it is not here."""
+        return self._manifests.get(self._tags.get(reference, reference))
+
+    def read_manifest(self, digest: Digest) -> bytes:
+        """Return the bytes of a manifest that is here."""
+        with self.open(digest) as file:
+            return file.read()
+
+    def put_manifest(self, manifest: Manifest, tags: Iterable[str] = ()) -> None:
+        """Keep a manifest, and point `tags` at it."""
+        digest = manifest.digest
+        if digest not in self._manifests:
+            self.put_content(digest, manifest.raw)
+        entry = ManifestEntry(digest, manifest.media_type, len(manifest.raw))
+        self._note(entry, tags)
+        if self._referrers is not None:
+            self._note_referrer(entry)
+        self.save_index()
+
+    def delete_manifest(self, digest: Digest) -> bool:
+        """Delete a manifest and the tags that point at it; False when it is not here."""
+        if self._manifests.pop(digest, None) is None:
+            return False
+        for tag in [tag for tag, target in self._tags.items() if target == digest]:
+            self._forget_tag(tag)
+        for referrers in (self._referrers or {}).values():
+            referrers.pop(digest, None)
+        self.save_index()
+        self.remove_content(digest)
+        return True
+
+    def delete_tag(self, tag: str) -> bool:
+        """Delete a tag, and not what it points at; False when it is not here."""
+        if tag not in self._tags:
+            return False
+        self._forget_tag(tag)
+        self.save_index()
+        return True
+
+    def tags(self) -> Sequence[str]:
+        """Return all tags in ASCII order."""
+        return self._sorted_tags
+
+    def referrers(self, digest: Digest) -> list[dict[str, Any]]:
+        """Return descriptors of the manifests whose subject is `digest`, in the order they came."""
+        if self._referrers is None:
+            self._referrers = {}
+            for entry in self._manifests.values():
+                self._note_referrer(entry)
+        return list(self._referrers.get(digest, {}).values())
+
+    def _note(self, entry: ManifestEntry, tags: Iterable[str]) -> None:
+        self._manifests[entry.digest] = entry
+        for tag in tags:
+            if tag not in self._tags:
+                insort(self._sorted_tags, tag)
+            self._tags[tag] = entry.digest
+
+    def _forget_tag(self, tag: str) -> None:
+        del self._tags[tag]
+        self._sorted_tags.remove(tag)
+
+    def _note_referrer(self, entry: ManifestEntry) -> None:
+        assert self._referrers is not None
+        document = json.loads(self.read_manifest(entry.digest))
+        subject = (document.get("subject") or {}).get("digest")
+        if subject is not None:
+            self._referrers.setdefault(subject, {})[entry.digest] = _referrer_descriptor(entry, document)
+
+
+def _referrer_descriptor(entry: ManifestEntry, document: dict[str, Any]) -> dict[str, Any]:
+    """Describe a referrer as "Listing Referrers" wants it: with artifact type and annotations."""
+    artifact_type = document.get("artifactType") or (document.get("config") or {}).get("mediaType")
+    descriptor: dict[str, Any] = {"mediaType": entry.media_type, "digest": entry.digest, "size": entry.size}
+    if artifact_type:
+        descriptor["artifactType"] = artifact_type
+    if document.get("annotations"):
+        descriptor["annotations"] = document["annotations"]
+    return descriptor
