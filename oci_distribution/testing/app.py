@@ -88,7 +88,10 @@ _ROUTES: tuple[tuple[re.Pattern[str], dict[str, Operation]], ...] = (
         },
     ),
     (re.compile(r"/v2/(?P<name>.+)/tags/list"), {"GET": _operation(list_tags, "pull")}),
-    (re.compile(r"/v2/(?P<name>.+)/referrers/(?P<argument>[^/]+)"), {"GET": _operation(list_referrers, "pull")}),
+    (
+        re.compile(r"/v2/(?P<name>.+)/referrers/(?P<argument>[^/]+)"),
+        {"GET": _operation(list_referrers, "pull")},
+    ),
     (re.compile(r"/v2/_catalog"), {"GET": _operation(list_repositories, "*")}),
     (re.compile(r"/v2/?"), {"GET": _operation(_ping), "HEAD": _operation(_ping)}),
 )

@@ -77,7 +77,12 @@ class User:
         if self.access is None:
             return wanted.actions
         name = wanted.resource.removeprefix("repository:")
-        granted = {action for pattern, actions in self.access.items() if fnmatchcase(name, pattern) for action in actions}
+        granted = {
+            action
+            for pattern, actions in self.access.items()
+            if fnmatchcase(name, pattern)
+            for action in actions
+        }
         return wanted.actions & granted
 
 
@@ -148,4 +153,6 @@ def basic_challenge(message: str) -> RegistryError:
 
 def denied(access: Access) -> RegistryError:
     """Return the answer to somebody whom we know and who never may."""
-    return RegistryError(403, "DENIED", "requested access to the resource is denied", detail={"scope": str(access)})
+    return RegistryError(
+        403, "DENIED", "requested access to the resource is denied", detail={"scope": str(access)}
+    )

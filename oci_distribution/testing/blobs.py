@@ -35,7 +35,9 @@ async def get_blob(call: Call) -> Response:
     if wanted is None:
         start, stop, status = 0, size, 200
     elif wanted.start >= size or not wanted:
-        return Response(status_code=416, headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"})
+        return Response(
+            status_code=416, headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"}
+        )
     else:
         start, stop, status = wanted.start, wanted.stop, 206
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
@@ -86,7 +88,9 @@ class _FileResponse(Response):
         """Send the answer."""
         listener = Request(scope, receive)
         with self._file as file:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
             file.seek(self._start)
             left = self._length
             while left and not await listener.is_disconnected():

@@ -47,7 +47,9 @@ class Call:
         """
         repository = self.app.storage.find(self.name)
         if repository is None:
-            raise RegistryError(404, "NAME_UNKNOWN", "repository name not known to registry", detail={"name": self.name})
+            raise RegistryError(
+                404, "NAME_UNKNOWN", "repository name not known to registry", detail={"name": self.name}
+            )
         return repository
 
     def digest(self) -> Digest:

@@ -160,7 +160,9 @@ class _DirectoryRepository(RepositoryStorage):
         try:
             index = json.loads((self._path / "index.json").read_bytes())
             for descriptor in index["manifests"]:
-                entry = ManifestEntry(Digest(descriptor["digest"]), descriptor["mediaType"], descriptor["size"])
+                entry = ManifestEntry(
+                    Digest(descriptor["digest"]), descriptor["mediaType"], descriptor["size"]
+                )
                 tag = descriptor.get("annotations", {}).get(_REF_NAME)
                 self._note(entry, () if tag is None else (tag,))
         except FileNotFoundError:

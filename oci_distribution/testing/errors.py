@@ -54,7 +54,9 @@ def blob_unknown(digest: Digest) -> RegistryError:
 
 def manifest_unknown(reference: str) -> RegistryError:
     """Return the answer to a question for a manifest or tag that the repository does not hold."""
-    return RegistryError(404, "MANIFEST_UNKNOWN", "manifest unknown to registry", detail={"reference": reference})
+    return RegistryError(
+        404, "MANIFEST_UNKNOWN", "manifest unknown to registry", detail={"reference": reference}
+    )
 
 
 def upload_unknown() -> RegistryError:

@@ -37,7 +37,9 @@ def _page(call: Call, items: Sequence[str]) -> tuple[Sequence[str], dict[str, st
     if not page or start + limit >= len(items):
         return page, {}
     query = urlencode({"n": limit, "last": page[-1]}, safe="/")
-    path = request.scope.get("root_path", "") + request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    path = request.scope.get("root_path", "") + request.scope["path"].removeprefix(
+        request.scope.get("root_path", "")
+    )
     return page, {"Link": f'<{path}?{query}>; rel="next"'}
 
 

@@ -57,7 +57,10 @@ async def put_manifest(call: Call) -> Response:
     repository = call.app.storage.open(call.name)
     subject = _checked_subject(manifest, repository)
     repository.put_manifest(manifest, tags)
-    headers = {"Location": call.location(f"manifests/{manifest.digest}"), DOCKER_CONTENT_DIGEST: manifest.digest}
+    headers = {
+        "Location": call.location(f"manifests/{manifest.digest}"),
+        DOCKER_CONTENT_DIGEST: manifest.digest,
+    }
     if subject is not None and call.app.referrers:
         headers[OCI_SUBJECT] = subject
     response = Response(status_code=201, headers=headers)

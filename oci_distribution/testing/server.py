@@ -80,7 +80,11 @@ async def serve_registry(
     """
     if app is None:
         app = RegistryApp(
-            storage=storage, auth=auth, delete_enabled=delete_enabled, page_size=page_size, referrers=referrers
+            storage=storage,
+            auth=auth,
+            delete_enabled=delete_enabled,
+            page_size=page_size,
+            referrers=referrers,
         )
     server = _Server(app)
     host = await server.start(address, port, ssl)

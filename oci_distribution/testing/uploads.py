@@ -183,7 +183,9 @@ def _check_state(call: Call, session: UploadSession) -> None:
 
 def _out_of_order(call: Call, session: UploadSession, message: str) -> RegistryError:
     headers = session.progress(call)
-    return RegistryError(416, "BLOB_UPLOAD_INVALID", message, detail={"offset": session.size}, headers=headers)
+    return RegistryError(
+        416, "BLOB_UPLOAD_INVALID", message, detail={"offset": session.size}, headers=headers
+    )
 
 
 async def _receive_chunk(call: Call, session: UploadSession) -> None:
@@ -218,7 +220,11 @@ async def _receive(request: Request, session: UploadSession) -> None:
 
 
 async def _finish(call: Call, session: UploadSession, digest: Digest) -> Response:
-    actual = session.hasher.digest() if session.hasher.algorithm == digest.algorithm else await _rehash(session, digest)
+    actual = (
+        session.hasher.digest()
+        if session.hasher.algorithm == digest.algorithm
+        else await _rehash(session, digest)
+    )
     _check_open(session)
     if actual != digest:
         raise digest_invalid("provided digest did not match uploaded content", detail={"actual": actual})

@@ -1,0 +1,90 @@
+"""`python -m oci_distribution.testing`: a registry from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Sequence
+
+import anyio
+
+from oci_distribution.testing.app import RegistryApp
+from oci_distribution.testing.auth import Authenticator, BasicAuth
+from oci_distribution.testing.directory import DirectoryStorage
+from oci_distribution.testing.memory import MemoryStorage
+from oci_distribution.testing.record import RequestLog
+from oci_distribution.testing.server import serve_registry
+from oci_distribution.testing.tokens import TokenAuth
+
+
+def _user(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not name or not colon:
+        msg = "must be user:password"
+        raise argparse.ArgumentTypeError(msg)
+    return name, password
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        msg = "must be a number up to 65535"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m oci_distribution.testing",
+        description="Serve a registry for development and tests. Prints its URL when it is ready.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--address", default="127.0.0.1", help="IP address to listen at (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=_port, default=0, help="port to listen at (default: a free one)")
+    parser.add_argument("--storage", metavar="DIRECTORY", help="where to keep content (default: in memory)")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--auth", metavar="USER:PASSWORD", type=_user, action="append", help="want Basic credentials"
+    )
+    group.add_argument(
+        "--token-auth", metavar="USER:PASSWORD", type=_user, action="append", help="want Bearer tokens"
+    )
+    return parser
+
+
+def _make_app(arguments: argparse.Namespace) -> RegistryApp:
+    auth: Authenticator | None = None
+    if arguments.auth:
+        auth = BasicAuth(dict(arguments.auth))
+    elif arguments.token_auth:
+        auth = TokenAuth(dict(arguments.token_auth))
+    storage = MemoryStorage() if arguments.storage is None else DirectoryStorage(arguments.storage)
+    return RegistryApp(storage=storage, auth=auth, requests=RequestLog(limit=0))
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        app = _make_app(arguments)
+        async with serve_registry(app=app, address=arguments.address, port=arguments.port) as registry:
+            print(registry.url, flush=True)
+            async for _ in signals:
+                break
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        argv: Arguments; those of the process when None.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        anyio.run(_serve, arguments)
+    except OSError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
