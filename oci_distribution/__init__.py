@@ -1,0 +1,308 @@
+"""An asyncio client for OCI registries.
+
+Every public name is here, flat. Each is loaded when it is first used, so that `import oci_distribution`
+costs next to nothing, and a program that only parses references loads no HTTP library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from oci_distribution.auth.authorizer import (
+        Authorizer as Authorizer,
+        TokenOptions as TokenOptions,
+        TokenRequest as TokenRequest,
+        TokenResponse as TokenResponse,
+    )
+    from oci_distribution.auth.cache import (
+        ChallengeCache as ChallengeCache,
+        MemoryChallengeCache as MemoryChallengeCache,
+        MemoryTokenCache as MemoryTokenCache,
+        TokenCache as TokenCache,
+    )
+    from oci_distribution.auth.credentials import AuthProvider as AuthProvider
+    from oci_distribution.auth.credentials import Credential as Credential
+    from oci_distribution.auth.direct import direct_requests as direct_requests
+    from oci_distribution.auth.direct import is_direct_request as is_direct_request
+    from oci_distribution.auth.docker_config import AuthFile as AuthFile
+    from oci_distribution.auth.docker_config import AuthFileProvider as AuthFileProvider
+    from oci_distribution.auth.docker_config import default_auth_provider as default_auth_provider
+    from oci_distribution.auth.httpx_auth import RegistryAuth as RegistryAuth
+    from oci_distribution.content.layout import Layout as Layout
+    from oci_distribution.content.memory import MemoryStore as MemoryStore
+    from oci_distribution.content.protocols import (
+        MountPoint as MountPoint,
+        PushOutcome as PushOutcome,
+        ReadableStore as ReadableStore,
+        Source as Source,
+        Store as Store,
+        StoreOpener as StoreOpener,
+        WritableStore as WritableStore,
+    )
+    from oci_distribution.content.sources import BytesSource as BytesSource
+    from oci_distribution.content.sources import FileSource as FileSource
+    from oci_distribution.content.sources import SourceLike as SourceLike
+    from oci_distribution.errors import (
+        Attempt as Attempt,
+        BlobUnknown as BlobUnknown,
+        BlobUploadInvalid as BlobUploadInvalid,
+        BlobUploadUnknown as BlobUploadUnknown,
+        BrokenAnswer as BrokenAnswer,
+        ConfigError as ConfigError,
+        ConnectError as ConnectError,
+        ContentError as ContentError,
+        CopyError as CopyError,
+        CredentialError as CredentialError,
+        Denied as Denied,
+        DigestInvalid as DigestInvalid,
+        DigestMismatch as DigestMismatch,
+        ErrorDetail as ErrorDetail,
+        ForbiddenOrigin as ForbiddenOrigin,
+        InvalidArgument as InvalidArgument,
+        InvalidDigest as InvalidDigest,
+        InvalidManifest as InvalidManifest,
+        InvalidMediaType as InvalidMediaType,
+        InvalidReference as InvalidReference,
+        LimitExceeded as LimitExceeded,
+        ManifestBlobUnknown as ManifestBlobUnknown,
+        ManifestInvalid as ManifestInvalid,
+        ManifestUnknown as ManifestUnknown,
+        NameInvalid as NameInvalid,
+        NameUnknown as NameUnknown,
+        NotFound as NotFound,
+        OCIError as OCIError,
+        ProtocolError as ProtocolError,
+        RangeInvalid as RangeInvalid,
+        RequestContext as RequestContext,
+        RequestError as RequestError,
+        ResponseError as ResponseError,
+        SizeInvalid as SizeInvalid,
+        SizeMismatch as SizeMismatch,
+        TLSError as TLSError,
+        TagInvalid as TagInvalid,
+        TimeoutExceeded as TimeoutExceeded,
+        TokenError as TokenError,
+        TooManyRequests as TooManyRequests,
+        TransportError as TransportError,
+        Unauthorized as Unauthorized,
+        Unsupported as Unsupported,
+        UnsupportedError as UnsupportedError,
+    )
+    from oci_distribution.events import (
+        Event as Event,
+        EventSink as EventSink,
+        RequestFailed as RequestFailed,
+        RequestSent as RequestSent,
+        ResponseReceived as ResponseReceived,
+        RetryScheduled as RetryScheduled,
+        observe as observe,
+    )
+    from oci_distribution.mirror.copy import copy as copy
+    from oci_distribution.mirror.progress import (
+        CopyOutcome as CopyOutcome,
+        Discovered as Discovered,
+        Finished as Finished,
+        Transferred as Transferred,
+    )
+    from oci_distribution.mirror.report import CopyReport as CopyReport
+    from oci_distribution.remote.blob_reader import BlobReader as BlobReader
+    from oci_distribution.remote.client import Client as Client
+    from oci_distribution.remote.registry import Registry as Registry
+    from oci_distribution.remote.repository import (
+        Blobs as Blobs,
+        Manifests as Manifests,
+        Repository as Repository,
+        Tags as Tags,
+    )
+    from oci_distribution.spec.digest import Digest as Digest
+    from oci_distribution.spec.digest import Hasher as Hasher
+    from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST as DOCKER_CONTENT_DIGEST
+    from oci_distribution.spec.manifest import Manifest as Manifest
+    from oci_distribution.spec.mediatypes import MediaType as MediaType
+    from oci_distribution.spec.mediatypes import manifest_accept_header as manifest_accept_header
+    from oci_distribution.spec.models import (
+        Descriptor as Descriptor,
+        DockerManifest as DockerManifest,
+        DockerManifestList as DockerManifestList,
+        ImageIndex as ImageIndex,
+        ImageManifest as ImageManifest,
+        OpaqueManifest as OpaqueManifest,
+        Platform as Platform,
+    )
+    from oci_distribution.spec.reference import Reference as Reference
+    from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
+    from oci_distribution.transport.hosts import HostConfig as HostConfig
+    from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
+    from oci_distribution.transport.pacing import Slots as Slots
+    from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
+    from oci_distribution.transport.sender import Timeouts as Timeouts
+
+__all__ = [
+    "AiohttpTransport",
+    "Attempt",
+    "AuthFile",
+    "AuthFileProvider",
+    "AuthProvider",
+    "Authorizer",
+    "BlobReader",
+    "BlobUnknown",
+    "BlobUploadInvalid",
+    "BlobUploadUnknown",
+    "Blobs",
+    "BrokenAnswer",
+    "BytesSource",
+    "ChallengeCache",
+    "Client",
+    "ConfigError",
+    "ConnectError",
+    "ContentError",
+    "CopyError",
+    "CopyOutcome",
+    "CopyReport",
+    "Credential",
+    "CredentialError",
+    "DOCKER_CONTENT_DIGEST",
+    "Denied",
+    "Descriptor",
+    "Digest",
+    "DigestInvalid",
+    "DigestMismatch",
+    "Discovered",
+    "DockerManifest",
+    "DockerManifestList",
+    "ErrorDetail",
+    "Event",
+    "EventSink",
+    "FileSource",
+    "Finished",
+    "ForbiddenOrigin",
+    "Hasher",
+    "HostConfig",
+    "ImageIndex",
+    "ImageManifest",
+    "InvalidArgument",
+    "InvalidDigest",
+    "InvalidManifest",
+    "InvalidMediaType",
+    "InvalidReference",
+    "Layout",
+    "LimitExceeded",
+    "Manifest",
+    "ManifestBlobUnknown",
+    "ManifestInvalid",
+    "ManifestUnknown",
+    "Manifests",
+    "MediaType",
+    "MemoryChallengeCache",
+    "MemoryStore",
+    "MemoryTokenCache",
+    "MountPoint",
+    "NameInvalid",
+    "NameUnknown",
+    "NotFound",
+    "OCIError",
+    "OpaqueManifest",
+    "Platform",
+    "ProtocolError",
+    "PushOutcome",
+    "RangeInvalid",
+    "ReadableStore",
+    "Reference",
+    "Registry",
+    "RegistryAuth",
+    "RegistryHTTPClient",
+    "Repository",
+    "RequestContext",
+    "RequestError",
+    "RequestFailed",
+    "RequestSent",
+    "ResponseError",
+    "ResponseReceived",
+    "RetryPolicy",
+    "RetryScheduled",
+    "SizeInvalid",
+    "SizeMismatch",
+    "Slots",
+    "Source",
+    "SourceLike",
+    "Store",
+    "StoreOpener",
+    "TLSError",
+    "TagInvalid",
+    "Tags",
+    "TimeoutExceeded",
+    "Timeouts",
+    "TokenCache",
+    "TokenError",
+    "TokenOptions",
+    "TokenRequest",
+    "TokenResponse",
+    "TooManyRequests",
+    "Transferred",
+    "TransportError",
+    "Unauthorized",
+    "Unsupported",
+    "UnsupportedError",
+    "WritableStore",
+    "copy",
+    "default_auth_provider",
+    "direct_requests",
+    "is_direct_request",
+    "manifest_accept_header",
+    "observe",
+]
+
+# Where each name lives; a test compares this with the imports above.
+_HOMES: Final = {
+    "auth.authorizer": "Authorizer TokenOptions TokenRequest TokenResponse",
+    "auth.cache": "ChallengeCache MemoryChallengeCache MemoryTokenCache TokenCache",
+    "auth.credentials": "AuthProvider Credential",
+    "auth.direct": "direct_requests is_direct_request",
+    "auth.docker_config": "AuthFile AuthFileProvider default_auth_provider",
+    "auth.httpx_auth": "RegistryAuth",
+    "content.layout": "Layout",
+    "content.memory": "MemoryStore",
+    "content.protocols": "MountPoint PushOutcome ReadableStore Source Store StoreOpener WritableStore",
+    "content.sources": "BytesSource FileSource SourceLike",
+    "errors": "Attempt BlobUnknown BlobUploadInvalid BlobUploadUnknown BrokenAnswer ConfigError ConnectError ContentError CopyError CredentialError Denied DigestInvalid DigestMismatch ErrorDetail ForbiddenOrigin InvalidArgument InvalidDigest InvalidManifest InvalidMediaType InvalidReference LimitExceeded ManifestBlobUnknown ManifestInvalid ManifestUnknown NameInvalid NameUnknown NotFound OCIError ProtocolError RangeInvalid RequestContext RequestError ResponseError SizeInvalid SizeMismatch TLSError TagInvalid TimeoutExceeded TokenError TooManyRequests TransportError Unauthorized Unsupported UnsupportedError",
+    "events": "Event EventSink RequestFailed RequestSent ResponseReceived RetryScheduled observe",
+    "mirror.copy": "copy",
+    "mirror.progress": "CopyOutcome Discovered Finished Transferred",
+    "mirror.report": "CopyReport",
+    "remote.blob_reader": "BlobReader",
+    "remote.client": "Client",
+    "remote.registry": "Registry",
+    "remote.repository": "Blobs Manifests Repository Tags",
+    "spec.digest": "Digest Hasher",
+    "spec.headers": "DOCKER_CONTENT_DIGEST",
+    "spec.manifest": "Manifest",
+    "spec.mediatypes": "MediaType manifest_accept_header",
+    "spec.models": "Descriptor DockerManifest DockerManifestList ImageIndex ImageManifest OpaqueManifest Platform",
+    "spec.reference": "Reference",
+    "transport.engine": "AiohttpTransport",
+    "transport.hosts": "HostConfig",
+    "transport.http_client": "RegistryHTTPClient",
+    "transport.pacing": "Slots",
+    "transport.retry": "RetryPolicy",
+    "transport.sender": "Timeouts",
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562)."""
+    if name == "__version__":
+        return version("oci-distribution")
+    if name not in _HOME_OF:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

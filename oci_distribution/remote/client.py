@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,11 +28,18 @@ from oci_distribution.transport.pacing import Slots
 from oci_distribution.transport.retry import RetryPolicy
 from oci_distribution.transport.sender import Host, Sender, Timeouts
 
-__all__ = ["Client"]
+__all__ = ["Client", "Default"]
 
 LAYOUT_PREFIX = "oci:"
 DEFAULT_TAG = "latest"
 """The tag that docker and podman mean when none is written."""
+
+
+class Default(Enum):
+    """What stands for a default where None means "off"."""
+
+    MEMORY = "memory"
+    """A cache in memory, for the life of the client."""
 
 
 class Client:
@@ -65,8 +73,8 @@ class Client:
         auth: httpx.Auth | None = None,
         headers: Mapping[str, str] | None = None,
         auth_provider: AuthProvider | None = None,
-        challenge_cache: ChallengeCache | None = _DEFAULT_CHALLENGES,
-        token_cache: TokenCache | None = _DEFAULT_TOKENS,
+        challenge_cache: ChallengeCache | Default | None = Default.MEMORY,
+        token_cache: TokenCache | Default | None = Default.MEMORY,
         token_options: TokenOptions | None = None,
         hosts: Mapping[str, HostConfig] | None = None,
         retry: RetryPolicy | None = None,
@@ -92,3 +100,108 @@ class Client:
             slots=slots or Slots(),
             trusted_origins=trusted,
         )
+        if auth is None:
+            authorizer = Authorizer(
+                auth_provider if auth_provider is not None else default_auth_provider(),
+                fetch=self._sender.fetch_token,
+                challenge_cache=MemoryChallengeCache() if challenge_cache is Default.MEMORY else challenge_cache,
+                token_cache=MemoryTokenCache() if token_cache is Default.MEMORY else token_cache,
+                options=token_options or TokenOptions(),
+                trusted_origins=trusted,
+            )
+            self._sender.authorizer = authorizer
+            auth = RegistryAuth(authorizer)
+        if self._owns_http:
+            self._http.auth = auth
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """The `httpx.AsyncClient` under everything; ours authorises what you send with it by hand, too."""
+        return self._http
+
+    def registry(self, name: str) -> Registry:
+        """Return the registry of this name.
+
+        Args:
+            name: `host` or `host:port`; `http://` or `https://` before it decides the scheme, which is
+                https otherwise, and http where the host is this machine.
+
+        Raises:
+            InvalidReference: `name` is no host.
+        """
+        scheme, host = split_scheme(name)
+        return self._registry(check_registry(host.rstrip("/")), scheme)
+
+    def repository(self, name: str) -> Repository:
+        """Return the repository of this name, `ghcr.io/org/app`, `alpine` or `http://127.0.0.1:5000/app`.
+
+        Raises:
+            InvalidReference: `name` breaks the grammar, or names a tag or digest.
+        """
+        scheme, reference = self._parse(name)
+        if reference.reference is not None:
+            raise InvalidReference(f"{name!r} names one manifest; a repository has no tag and no digest")
+        return self._registry(reference.registry, scheme).repository(reference.repository)
+
+    def locate(self, text: str) -> tuple[Store, str]:
+        """Return the store that `text` names, and the tag or digest in it; the tag is `latest` by default.
+
+        Args:
+            text: A reference such as `docker.io/library/alpine:3.20`, or an OCI layout, `oci:./dir:tag`.
+
+        Raises:
+            InvalidReference: `text` breaks the grammar.
+        """
+        if text.startswith(LAYOUT_PREFIX):
+            path, tag = _split_layout(text.removeprefix(LAYOUT_PREFIX))
+            return Layout(path), tag
+        scheme, reference = self._parse(text)
+        repository = self._registry(reference.registry, scheme).repository(reference.repository)
+        return repository, reference.reference or DEFAULT_TAG
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request of yours, authorised like ours, and return the whole response.
+
+        Args:
+            request: As `client.http.build_request` makes it.
+        """
+        return await self._http.send(request, auth=self._http.auth)
+
+    async def aclose(self) -> None:
+        """Close every connection; again does nothing."""
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _parse(self, text: str) -> tuple[str | None, Reference]:
+        scheme, rest = split_scheme(text)
+        if scheme is not None and "/" not in rest:
+            raise InvalidReference(f"{text!r} names a registry, and no repository in it")
+        return scheme, Reference.parse(rest, has_host=scheme is not None)
+
+    def _registry(self, name: str, scheme: str | None) -> Registry:
+        origin = host_origin(name, scheme=scheme, config=self._hosts.get(name))
+        return Registry(self._sender, Host(name, origin), self._max_manifest)
+
+    def __repr__(self) -> str:
+        return f"<Client with {self._http!r}>"
+
+
+def _split_layout(text: str) -> tuple[Path, str]:
+    """Split `path`, `path:tag` or `path@digest`."""
+    path, at, digest = text.partition("@sha")
+    if at:
+        return Path(path), f"sha{digest}"
+    head, colon, tag = text.rpartition(":")
+    if not colon or "/" in tag or "\\" in tag:
+        head, tag = text, DEFAULT_TAG
+    if not head:
+        raise InvalidReference(f"{LAYOUT_PREFIX}{text} names no directory")
+    return Path(head), check_tag(tag)

@@ -117,10 +117,15 @@ class Reference:
             object.__setattr__(self, "digest", _checked_digest(self.digest))
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, *, has_host: bool = False) -> Self:
         """Parse what a user types: `alpine`, `ghcr.io/org/app:v1`, `[::1]:5000/a/b:tag@sha256:…`.
 
         Without a host, the registry is Docker Hub. No tag is invented: `tag` stays None.
+
+        Args:
+            text: The reference.
+            has_host: Whether the first component is known to be a host, as after a scheme; otherwise
+                `app/web` is on Docker Hub.
 
         Raises:
             InvalidReference: `text` breaks the grammar.
@@ -129,7 +134,7 @@ class Reference:
             raise InvalidReference(f"invalid reference {text!r}: 64 hexadecimal digits name a local image")
         name, at, digest = text.partition("@")
         name, tag = _split_tag(name)
-        registry, repository = _split_registry(name)
+        registry, repository = name.split("/", 1) if has_host and "/" in name else _split_registry(name)
         try:
             return cls(registry, repository, tag, _checked_digest(digest) if at else None)
         except InvalidReference as error:

@@ -1,0 +1,107 @@
+"""Copy an image, all its platforms, between registries and OCI layouts.
+
+    python examples/copy_image.py docker.io/library/alpine:3.20 localhost:5000/alpine:3.20
+    python examples/copy_image.py docker.io/library/alpine:3.20 oci:./alpine:3.20
+
+Each side is a registry reference or `oci:DIRECTORY:TAG`; `http://` before a registry's name means plain
+http. Credentials are those that docker and podman stored. Ctrl-C and SIGTERM leave nothing behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from contextlib import ExitStack
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+import oci_distribution as oci
+
+
+class CopyDisplay:
+    """Shows how far a copy is, and counts its requests: a sink for `oci.observe`, while it is entered."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.requests = 0
+        self._positions: dict[str, int] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task(title, total=0)
+        self._stack = ExitStack()
+
+    def __call__(self, event: oci.Event) -> None:
+        match event:
+            case oci.RequestSent():
+                self.requests += 1
+            case oci.Discovered(descriptor):
+                total = (self._progress.tasks[0].total or 0) + descriptor.size
+                self._progress.update(self._task, total=total)
+            case oci.Transferred(descriptor, position):
+                self._move(descriptor, position)
+            case oci.Finished(descriptor):
+                self._move(descriptor, descriptor.size)
+
+    def _move(self, descriptor: oci.Descriptor, position: int) -> None:
+        step = position - self._positions.get(descriptor.digest, 0)
+        self._positions[descriptor.digest] = position
+        self._progress.advance(self._task, step)
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._progress)
+        self._stack.enter_context(oci.observe(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+async def copy_image(source: str, target: str, console: Console) -> None:
+    """Copy `source` to `target`, and say what was done."""
+    began = perf_counter()
+    async with oci.Client() as client:
+        with CopyDisplay(console, f"{source} → {target}") as display:
+            report = await oci.copy(*client.locate(source), *client.locate(target))
+    console.print(f"{report} ({display.requests} requests, {perf_counter() - began:.1f} s)", soft_wrap=True)
+
+
+async def _until_sigterm(source: str, target: str) -> None:
+    """Let SIGTERM do what Ctrl-C does: cancel, so that everything is cleaned up on the way out."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await copy_image(source, target, Console())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line, and return the exit status."""
+    parser = argparse.ArgumentParser(description="Copy an image between registries and OCI layouts.")
+    parser.add_argument("source", help="docker.io/library/alpine:3.20, http://127.0.0.1:5000/a:v1, oci:./dir:tag")
+    parser.add_argument("target", help="the same")
+    options = parser.parse_args(arguments)
+    try:
+        asyncio.run(_until_sigterm(options.source, options.target))
+    except oci.OCIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("cancelled; nothing was left half-done", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
