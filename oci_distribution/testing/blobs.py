@@ -56,7 +56,7 @@ def _wanted_range(request: Request, size: int, etag: str) -> range | None:
     if text is None or request.method != "GET" or request.headers.get("if-range", etag) != etag:
         return None
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", text.strip(), re.ASCII | re.IGNORECASE)
-    if match is None or match.group() in ("bytes=-",):
+    if match is None or not any(match.groups()):
         return None
     first, last = match.groups()
     if not first:

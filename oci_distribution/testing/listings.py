@@ -60,7 +60,11 @@ async def list_referrers(call: Call) -> Response:
     headers: dict[str, str] = {}
     wanted = call.request.query_params.get("artifactType")
     if wanted is not None:
-        manifests = [descriptor for descriptor in manifests if descriptor.get("artifactType") == wanted]
+        manifests = [descriptor for descriptor in manifests if descriptor.artifact_type == wanted]
         headers[OCI_FILTERS_APPLIED] = "artifactType"
-    index = {"schemaVersion": 2, "mediaType": MediaType.IMAGE_INDEX, "manifests": manifests}
+    index = {
+        "schemaVersion": 2,
+        "mediaType": MediaType.IMAGE_INDEX,
+        "manifests": [descriptor.dump() for descriptor in manifests],
+    }
     return JSONResponse(index, headers=headers, media_type=MediaType.IMAGE_INDEX)

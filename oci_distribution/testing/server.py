@@ -7,7 +7,7 @@ import socket
 import ssl as ssl_module
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import uvicorn
@@ -137,9 +137,8 @@ class _Server:
             await asyncio.wait(tasks)  # they notice that their client is gone
         await self._listener.wait_closed()
 
-    def _protocol(self) -> Any:
-        protocol: Any = self._config.http_protocol_class(
-            config=self._config, server_state=self._state, app_state={}
-        )  # type: ignore[call-arg]
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self._config.http_protocol_class
+        protocol = make(config=self._config, server_state=self._state, app_state={})
         protocol.access_log = False
-        return protocol
+        return cast("asyncio.Protocol", protocol)

@@ -6,15 +6,15 @@ else: there is no moment in which another request could see half of it.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.manifest import Manifest
+from oci_distribution.spec.models import Descriptor, ImageManifest, OpaqueManifest
 
 __all__ = ["ManifestEntry", "RepositoryStorage", "Storage", "Upload"]
 
@@ -84,7 +84,7 @@ class RepositoryStorage(ABC):
         self._tags: dict[str, Digest] = {}
         self._sorted_tags: list[str] = []
         # Needs every manifest read, so it is built when somebody asks first.
-        self._referrers: dict[Digest, dict[Digest, dict[str, Any]]] | None = None
+        self._referrers: dict[Digest, dict[Digest, Descriptor]] | None = None
 
     @abstractmethod
     def size(self, digest: Digest) -> int | None:
@@ -110,7 +110,7 @@ class RepositoryStorage(ABC):
     def remove_content(self, digest: Digest) -> None:
         """Drop content that is here."""
 
-    def save_index(self) -> None:  # noqa: B027 - a memory store has nothing to do here
+    def save_index(self) -> None:  # noqa: B027 (memory has nothing to do)
         """Keep the index. Called after content came, and before content goes."""
 
     def delete_blob(self, digest: Digest) -> bool:
@@ -137,7 +137,7 @@ class RepositoryStorage(ABC):
         entry = ManifestEntry(digest, manifest.media_type, len(manifest.raw))
         self._note(entry, tags)
         if self._referrers is not None:
-            self._note_referrer(entry)
+            _note_referrer(self._referrers, manifest)
         self.save_index()
 
     def delete_manifest(self, digest: Digest) -> bool:
@@ -164,12 +164,13 @@ class RepositoryStorage(ABC):
         """Return all tags in ASCII order."""
         return self._sorted_tags
 
-    def referrers(self, digest: Digest) -> list[dict[str, Any]]:
+    def referrers(self, digest: Digest) -> list[Descriptor]:
         """Return descriptors of the manifests whose subject is `digest`, in the order they came."""
         if self._referrers is None:
             self._referrers = {}
             for entry in self._manifests.values():
-                self._note_referrer(entry)
+                raw = self.read_manifest(entry.digest)
+                _note_referrer(self._referrers, Manifest.parse(raw, entry.media_type, digest=entry.digest))
         return list(self._referrers.get(digest, {}).values())
 
     def _note(self, entry: ManifestEntry, tags: Iterable[str]) -> None:
@@ -183,20 +184,16 @@ class RepositoryStorage(ABC):
         del self._tags[tag]
         self._sorted_tags.remove(tag)
 
-    def _note_referrer(self, entry: ManifestEntry) -> None:
-        assert self._referrers is not None
-        document = json.loads(self.read_manifest(entry.digest))
-        subject = (document.get("subject") or {}).get("digest")
-        if subject is not None:
-            self._referrers.setdefault(subject, {})[entry.digest] = _referrer_descriptor(entry, document)
 
-
-def _referrer_descriptor(entry: ManifestEntry, document: dict[str, Any]) -> dict[str, Any]:
-    """Describe a referrer as "Listing Referrers" wants it: with artifact type and annotations."""
-    artifact_type = document.get("artifactType") or (document.get("config") or {}).get("mediaType")
-    descriptor: dict[str, Any] = {"mediaType": entry.media_type, "digest": entry.digest, "size": entry.size}
-    if artifact_type:
-        descriptor["artifactType"] = artifact_type
-    if document.get("annotations"):
-        descriptor["annotations"] = document["annotations"]
-    return descriptor
+def _note_referrer(referrers: dict[Digest, dict[Digest, Descriptor]], manifest: Manifest) -> None:
+    """Describe a manifest that has a subject as "Listing Referrers" wants it: with artifact type and annotations."""
+    content = manifest.content
+    if isinstance(content, OpaqueManifest) or content.subject is None:
+        return
+    artifact_type = content.artifact_type or None
+    if artifact_type is None and isinstance(content, ImageManifest):
+        artifact_type = content.config.media_type
+    more = {"artifact_type": artifact_type, "annotations": content.annotations}
+    referrers.setdefault(content.subject.digest, {})[manifest.digest] = manifest.descriptor.model_copy(
+        update=more
+    )

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 from uuid import uuid4
 
@@ -21,6 +21,9 @@ from starlette.responses import JSONResponse, Response
 
 from oci_distribution.testing.auth import Access, User, Users, basic_challenge, denied
 from oci_distribution.testing.errors import RegistryError
+
+if TYPE_CHECKING:
+    from jwt.types import Options
 
 __all__ = ["TokenAuth"]
 
@@ -167,7 +170,7 @@ class TokenAuth:
     def _claims(self, token: str) -> dict[str, Any] | None:
         """Return what a token says; None when it is not ours or has expired."""
         # The library counts in whole seconds, so expiry is ours; any service name of this server is right.
-        checks = {
+        checks: Options = {
             "verify_exp": False,
             "verify_iat": False,
             "verify_aud": False,
@@ -176,7 +179,7 @@ class TokenAuth:
         try:
             claims: dict[str, Any] = jwt.decode(
                 token, self._key, [_ALGORITHM], options=checks, issuer=_ISSUER
-            )  # type: ignore[arg-type]
+            )
         except jwt.InvalidTokenError:
             return None
         return claims if self._clock() < claims["exp"] else None
