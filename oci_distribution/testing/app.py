@@ -7,17 +7,25 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from oci_distribution.errors import InvalidReference
 from oci_distribution.spec.reference import check_repository
+from oci_distribution.testing.answers import RegistryError, json_response
 from oci_distribution.testing.auth import CATALOG, Access, Authenticator
 from oci_distribution.testing.blobs import delete_blob, get_blob
-from oci_distribution.testing.calls import Call
-from oci_distribution.testing.errors import RegistryError
-from oci_distribution.testing.listings import list_referrers, list_repositories, list_tags
-from oci_distribution.testing.manifests import delete_manifest, get_manifest, put_manifest
+from oci_distribution.testing.calls import Call, route_path
+from oci_distribution.testing.listings import (
+    list_referrers,
+    list_repositories,
+    list_tags,
+)
+from oci_distribution.testing.manifests import (
+    delete_manifest,
+    get_manifest,
+    put_manifest,
+)
 from oci_distribution.testing.memory import MemoryStorage
 from oci_distribution.testing.record import RecordedRequest, RequestLog
 from oci_distribution.testing.storage import Storage
@@ -52,7 +60,7 @@ def _operation(handler: Handler, *actions: str) -> Operation:
 async def _ping(call: Call) -> Response:
     """end-1: `GET /v2/`."""
     del call
-    return JSONResponse({})
+    return json_response({})
 
 
 # Greedy names: what decides is the end of the path, since `a/blobs/uploads` is a name like any other.
@@ -155,6 +163,12 @@ class RegistryApp:
         response.raw_headers.append(_API_VERSION)
         await response(scope, counted_receive, send)
 
+    def close(self) -> None:
+        """Drop the uploads that nobody will finish any more. Content stays."""
+        for session in self.uploads.values():
+            session.close()
+        self.uploads.clear()
+
     def allows(self, request: Request, *wanted: Access) -> bool:
         """Say whether a request would be let in for something else, too."""
         try:
@@ -184,7 +198,7 @@ class RegistryApp:
             self.auth.check(request, wanted)
 
     def _route(self, request: Request) -> tuple[Operation, Call]:
-        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        path = route_path(request)
         for pattern, operations in _ROUTES:
             match = pattern.fullmatch(path)
             if match is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from oci_distribution.testing.errors import RegistryError
+from oci_distribution.testing.answers import RegistryError
 
 __all__ = ["Access", "Authenticator", "BasicAuth", "User"]
 
@@ -112,7 +111,7 @@ class Users:
             return None
         try:
             name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             raise basic_challenge("malformed credentials") from None
         if not self.knows(name, password):
             raise basic_challenge("unknown user or wrong password")

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST
+from oci_distribution.testing.answers import blob_unknown
 from oci_distribution.testing.calls import Call
-from oci_distribution.testing.errors import blob_unknown
 
 __all__ = ["delete_blob", "get_blob"]
 
@@ -95,6 +95,9 @@ class _FileResponse(Response):
             left = self._length
             while left and not await listener.is_disconnected():
                 piece = file.read(min(PIECE, left))
+                if not piece:
+                    msg = "stored content has become shorter"
+                    raise RuntimeError(msg)
                 left -= len(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
             if not self._length:

@@ -9,13 +9,13 @@ from starlette.requests import Request
 
 from oci_distribution.errors import InvalidDigest
 from oci_distribution.spec.digest import Digest
-from oci_distribution.testing.errors import RegistryError, digest_invalid
+from oci_distribution.testing.answers import RegistryError, digest_invalid
 from oci_distribution.testing.storage import RepositoryStorage
 
 if TYPE_CHECKING:
     from oci_distribution.testing.app import RegistryApp
 
-__all__ = ["Call"]
+__all__ = ["Call", "parse_digest", "root_path", "route_path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,17 @@ class Call:
 
     def location(self, path: str) -> str:
         """Return the `Location` of a path below this repository, right also where the app is mounted."""
-        return f"{self.request.scope.get('root_path', '')}/v2/{self.name}/{path}"
+        return f"{root_path(self.request)}/v2/{self.name}/{path}"
+
+
+def root_path(request: Request) -> str:
+    """Return the path under which the app is mounted; empty when it is not."""
+    return str(request.scope.get("root_path", ""))
+
+
+def route_path(request: Request) -> str:
+    """Return the path of a request below where the app is mounted."""
+    return str(request.scope["path"]).removeprefix(root_path(request))
 
 
 def parse_digest(text: str) -> Digest:

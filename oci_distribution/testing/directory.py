@@ -3,9 +3,9 @@
     <path>/repositories/<name, with "+" for "/">/oci-layout
                                                 index.json           manifests and tags
                                                 blobs/<algorithm>/<encoded>
-    <path>/uploads/                             what is not content yet
+    <path>/.uploads/                            what is not content yet
 
-Everything is written under `uploads/` and renamed into place when it is whole, so a killed process
+Everything is written under `.uploads/` and renamed into place when it is whole, so a killed process
 leaves nothing that the next one could mistake for content. A mount is a hard link.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -29,6 +30,7 @@ _WRITE_BUFFER = 1 << 20
 _REF_NAME = "org.opencontainers.image.ref.name"
 # A character that the grammar of names does not have, so names cannot collide with each other or climb out.
 _SLASH = "+"
+_OURS = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 class DirectoryStorage:
@@ -42,17 +44,18 @@ class DirectoryStorage:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._uploads = self.path / "uploads"
+        self._uploads = self.path / ".uploads"
         self._root = self.path / "repositories"
         self._root.mkdir(parents=True, exist_ok=True)
         self._uploads.mkdir(exist_ok=True)
         for leftover in self._uploads.iterdir():
-            leftover.unlink()
+            if _OURS.fullmatch(leftover.name):
+                leftover.unlink()
         self._repositories: dict[str, _DirectoryRepository] = {}
 
     def names(self) -> list[str]:
         """Return the names of the repositories that were pushed to, sorted."""
-        names = (entry.replace(_SLASH, "/") for entry in os.listdir(self._root))
+        names = (entry.name.replace(_SLASH, "/") for entry in self._root.iterdir())
         return sorted(name for name in names if _is_name(name))
 
     def find(self, name: str) -> RepositoryStorage | None:
@@ -93,12 +96,12 @@ class _DirectoryRepository(RepositoryStorage):
 
     def size(self, digest: Digest) -> int | None:
         try:
-            return os.stat(self.path_of(digest)).st_size
+            return self.path_of(digest).stat().st_size
         except FileNotFoundError:
             return None
 
     def open(self, digest: Digest) -> BinaryIO:
-        return open(self.path_of(digest), "rb")
+        return self.path_of(digest).open("rb")
 
     def new_upload(self) -> _DirectoryUpload:
         return _DirectoryUpload(self, self._uploads)
@@ -108,31 +111,31 @@ class _DirectoryRepository(RepositoryStorage):
             return False
         self._prepare(digest)
         try:
-            os.link(source.path_of(digest), self.path_of(digest))
+            self.path_of(digest).hardlink_to(source.path_of(digest))
         except FileExistsError:
             return True
         except OSError:
             return False  # a file system without links, or a blob with too many: the client uploads instead
         return True
 
-    def path_of(self, digest: Digest) -> str:
-        return f"{self._path}/blobs/{digest.algorithm}/{digest.encoded}"
+    def path_of(self, digest: Digest) -> Path:
+        return self._path / "blobs" / digest.algorithm / digest.encoded
 
     def move_in(self, digest: Digest, file: Path) -> None:
         """Rename a whole file into place. Who else had the same content there has the same bytes."""
         self._prepare(digest)
-        os.replace(file, self.path_of(digest))
+        file.replace(self.path_of(digest))
 
     def put_content(self, digest: Digest, data: bytes) -> None:
         self.move_in(digest, self._write_aside(data))
 
     def remove_content(self, digest: Digest) -> None:
-        os.unlink(self.path_of(digest))
+        self.path_of(digest).unlink()
 
     def _prepare(self, digest: Digest) -> None:
         if not self.exists:
             (self._path / "blobs").mkdir(parents=True, exist_ok=True)
-            os.replace(self._write_aside(b'{"imageLayoutVersion":"1.0.0"}'), self._path / "oci-layout")
+            self._write_aside(b'{"imageLayoutVersion":"1.0.0"}').replace(self._path / "oci-layout")
             self.exists = True
             self.save_index()
         (self._path / "blobs" / digest.algorithm).mkdir(exist_ok=True)
@@ -144,7 +147,7 @@ class _DirectoryRepository(RepositoryStorage):
 
     def save_index(self) -> None:
         index = {"schemaVersion": 2, "mediaType": MediaType.IMAGE_INDEX, "manifests": self._descriptors()}
-        os.replace(self._write_aside(json.dumps(index).encode()), self._path / "index.json")
+        self._write_aside(json.dumps(index).encode()).replace(self._path / "index.json")
 
     def _descriptors(self) -> list[dict[str, Any]]:
         """List every manifest: once for each of its tags, or once without any."""
@@ -175,21 +178,29 @@ class _DirectoryUpload:
     def __init__(self, repository: _DirectoryRepository, uploads: Path) -> None:
         self._repository = repository
         self._path = uploads / uuid4().hex
-        self._file = open(self._path, "wb", buffering=_WRITE_BUFFER)  # noqa: SIM115 - lives as long as the upload
+        self._file: BinaryIO | None = None
         self.size = 0
 
     def write(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = self._path.open("ab", buffering=_WRITE_BUFFER)
         self._file.write(data)
         self.size += len(data)
 
     def open(self) -> BinaryIO:
-        self._file.flush()
-        return open(self._path, "rb")
+        self.release()
+        return self._path.open("rb")
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def commit(self, digest: Digest) -> None:
-        self._file.close()
+        self.release()
+        self._path.touch()  # an empty blob was never written to
         self._repository.move_in(digest, self._path)
 
     def discard(self) -> None:
-        self._file.close()
+        self.release()
         self._path.unlink(missing_ok=True)

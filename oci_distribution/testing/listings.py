@@ -6,12 +6,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from oci_distribution.spec.headers import OCI_FILTERS_APPLIED
 from oci_distribution.spec.mediatypes import MediaType
-from oci_distribution.testing.calls import Call
-from oci_distribution.testing.errors import RegistryError
+from oci_distribution.testing.answers import RegistryError, json_response
+from oci_distribution.testing.calls import Call, root_path, route_path
 
 __all__ = ["list_referrers", "list_repositories", "list_tags"]
 
@@ -19,13 +19,13 @@ __all__ = ["list_referrers", "list_repositories", "list_tags"]
 async def list_tags(call: Call) -> Response:
     """end-8a, end-8b: `GET /v2/<name>/tags/list`."""
     page, headers = _page(call, call.repository().tags())
-    return JSONResponse({"name": call.name, "tags": page}, headers=headers)
+    return json_response({"name": call.name, "tags": page}, headers=headers)
 
 
 async def list_repositories(call: Call) -> Response:
     """`GET /v2/_catalog`, an extension that distribution brought."""
     page, headers = _page(call, call.app.storage.names())
-    return JSONResponse({"repositories": page}, headers=headers)
+    return json_response({"repositories": page}, headers=headers)
 
 
 def _page(call: Call, items: Sequence[str]) -> tuple[Sequence[str], dict[str, str]]:
@@ -37,9 +37,7 @@ def _page(call: Call, items: Sequence[str]) -> tuple[Sequence[str], dict[str, st
     if not page or start + limit >= len(items):
         return page, {}
     query = urlencode({"n": limit, "last": page[-1]}, safe="/")
-    path = request.scope.get("root_path", "") + request.scope["path"].removeprefix(
-        request.scope.get("root_path", "")
-    )
+    path = root_path(request) + route_path(request)
     return page, {"Link": f'<{path}?{query}>; rel="next"'}
 
 
@@ -67,4 +65,4 @@ async def list_referrers(call: Call) -> Response:
         "mediaType": MediaType.IMAGE_INDEX,
         "manifests": [descriptor.dump() for descriptor in manifests],
     }
-    return JSONResponse(index, headers=headers, media_type=MediaType.IMAGE_INDEX)
+    return json_response(index, headers=headers, media_type=MediaType.IMAGE_INDEX)

@@ -17,8 +17,12 @@ from oci_distribution.spec.headers import (
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import is_manifest
 from oci_distribution.spec.reference import check_tag
+from oci_distribution.testing.answers import (
+    RegistryError,
+    digest_invalid,
+    manifest_unknown,
+)
 from oci_distribution.testing.calls import Call, parse_digest
-from oci_distribution.testing.errors import RegistryError, digest_invalid, manifest_unknown
 from oci_distribution.testing.storage import RepositoryStorage
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]

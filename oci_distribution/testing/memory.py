@@ -76,6 +76,9 @@ class _MemoryUpload:
     def open(self) -> BinaryIO:
         return io.BytesIO(self._buffer.getvalue())
 
+    def release(self) -> None:
+        pass
+
     def commit(self, digest: Digest) -> None:
         # getvalue() hands out the buffer's own bytes: nothing is copied.
         self._repository.put_content(digest, self._buffer.getvalue())

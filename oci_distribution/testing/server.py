@@ -22,7 +22,7 @@ __all__ = ["RunningRegistry", "serve_registry"]
 
 _KEEP_ALIVE = 75
 """Seconds that an idle connection is kept, as nginx does."""
-_GRACE = 2.0
+_GRACE = 1.0
 """Seconds that requests in progress get when the server stops, before their connections are cut."""
 
 
@@ -78,8 +78,9 @@ async def serve_registry(
     Raises:
         OSError: The port is taken.
     """
+    own_app = None
     if app is None:
-        app = RegistryApp(
+        app = own_app = RegistryApp(
             storage=storage,
             auth=auth,
             delete_enabled=delete_enabled,
@@ -93,6 +94,8 @@ async def serve_registry(
     finally:
         with anyio.CancelScope(shield=True):
             await server.stop()
+        if own_app is not None:
+            own_app.close()
 
 
 class _Server:
@@ -128,14 +131,18 @@ class _Server:
         self._listener.close()
         for connection in list(self._state.connections):
             connection.shutdown()
-        tasks = list(self._state.tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=_GRACE)
+        with anyio.move_on_after(_GRACE):
+            await self._idle()
         for connection in list(self._state.connections):
             connection.transport.abort()
-        if tasks:
-            await asyncio.wait(tasks)  # they notice that their client is gone
-        await self._listener.wait_closed()
+        await self._idle()
+        with anyio.move_on_after(_GRACE):
+            await self._listener.wait_closed()
+
+    async def _idle(self) -> None:
+        """Wait until no connection and no request is left; nothing tells, so it looks every millisecond."""
+        while self._state.connections or self._state.tasks:  # noqa: ASYNC110 (uvicorn has no event for it)
+            await anyio.sleep(0.001)
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self._config.http_protocol_class

@@ -44,6 +44,10 @@ class Upload(Protocol):
         """Open the bytes so far for reading."""
         ...
 
+    def release(self) -> None:
+        """Hold no open file until more bytes come: uploads may be many, and be left alone for ever."""
+        ...
+
     def commit(self, digest: Digest) -> None:
         """Make the bytes, whose digest the caller has checked, a blob of the repository."""
         ...

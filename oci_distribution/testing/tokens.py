@@ -17,10 +17,11 @@ from uuid import uuid4
 
 import jwt
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from oci_distribution.testing.answers import RegistryError, json_response
 from oci_distribution.testing.auth import Access, User, Users, basic_challenge, denied
-from oci_distribution.testing.errors import RegistryError
+from oci_distribution.testing.calls import root_path, route_path
 
 if TYPE_CHECKING:
     from jwt.types import Options
@@ -86,7 +87,7 @@ class TokenAuth:
 
     async def serve(self, request: Request) -> Response | None:
         """Answer a request for a token; None when it is for something else."""
-        if request.scope["path"].removeprefix(request.scope.get("root_path", "")) != TOKEN_PATH:
+        if route_path(request) != TOKEN_PATH:
             return None
         if request.method == "GET":
             return self._answer_get(request)
@@ -204,9 +205,8 @@ def _challenge(
     request: Request, wanted: Sequence[Access], message: str, error: str | None = None
 ) -> RegistryError:
     """Return the answer that says where to get which token."""
-    root = request.scope.get("root_path", "")
     parameters = {
-        "realm": f"{request.scope['scheme']}://{_service(request)}{root}{TOKEN_PATH}",
+        "realm": f"{request.scope['scheme']}://{_service(request)}{root_path(request)}{TOKEN_PATH}",
         "service": _service(request),
         "scope": " ".join(map(str, wanted)),
         "error": error,
@@ -245,11 +245,11 @@ async def _read_form(request: Request) -> dict[str, str] | None:
 
 
 def _token_response(body: dict[str, Any]) -> Response:
-    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+    return json_response(body, headers={"Cache-Control": "no-store"})
 
 
 def _oauth_error(error: str, description: str) -> Response:
     """Return an answer that refuses, in the words of RFC 6749 section 5.2."""
-    return JSONResponse(
+    return json_response(
         {"error": error, "error_description": description}, 400, headers={"Cache-Control": "no-store"}
     )

@@ -15,10 +15,14 @@ from oci_distribution.errors import InvalidDigest, InvalidReference
 from oci_distribution.spec.digest import DEFAULT_ALGORITHM, Digest, Hasher
 from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, parse_content_length
 from oci_distribution.spec.reference import check_repository
+from oci_distribution.testing.answers import (
+    RegistryError,
+    digest_invalid,
+    upload_unknown,
+)
 from oci_distribution.testing.auth import Access
 from oci_distribution.testing.blobs import PIECE
 from oci_distribution.testing.calls import Call, parse_digest
-from oci_distribution.testing.errors import RegistryError, digest_invalid, upload_unknown
 from oci_distribution.testing.storage import Upload
 
 __all__ = ["UploadSession", "cancel_upload", "finish_upload", "patch_upload", "start_upload", "upload_status"]
@@ -214,9 +218,12 @@ def _wrong_length() -> RegistryError:
 
 
 async def _receive(request: Request, session: UploadSession) -> None:
-    async for piece in request.stream():
-        if piece:
-            session.write(piece)
+    try:
+        async for piece in request.stream():
+            if piece:
+                session.write(piece)
+    finally:
+        session.upload.release()
 
 
 async def _finish(call: Call, session: UploadSession, digest: Digest) -> Response:

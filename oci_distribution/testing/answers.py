@@ -1,15 +1,30 @@
-"""What the registry says when it refuses (distribution specification, "Error Codes")."""
+"""Answers in JSON, and what the registry says when it refuses (distribution specification, "Error Codes")."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from oci_distribution.spec.digest import Digest
 
-__all__ = ["RegistryError"]
+__all__ = ["RegistryError", "json_response"]
+
+_MAX_MESSAGE_LENGTH = 1000
+
+
+def json_response(
+    content: Any,
+    status: int = 200,
+    *,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = "application/json",
+) -> Response:
+    """Return an answer in JSON, pure ASCII: what clients made us hold need not be valid Unicode."""
+    body = json.dumps(content, separators=(",", ":")).encode()
+    return Response(body, status, headers=headers, media_type=media_type)
 
 
 class RegistryError(Exception):
@@ -41,10 +56,10 @@ class RegistryError(Exception):
 
     def response(self) -> Response:
         """Return the answer that says so."""
-        entry: dict[str, Any] = {"code": self.code, "message": self.message}
+        entry: dict[str, Any] = {"code": self.code, "message": self.message[:_MAX_MESSAGE_LENGTH]}
         if self.detail is not None:
             entry["detail"] = self.detail
-        return JSONResponse({"errors": [entry]}, self.status, headers=self.headers)
+        return json_response({"errors": [entry]}, self.status, headers=self.headers)
 
 
 def blob_unknown(digest: Digest) -> RegistryError:
