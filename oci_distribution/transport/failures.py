@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -131,8 +132,15 @@ def _class_for(endpoint: Endpoint, status: int, details: tuple[ErrorDetail, ...]
 
 def _message(cls: type[ResponseError], status: int, details: tuple[ErrorDetail, ...], content: bytes) -> str:
     said = "; ".join(f"{detail.code}: {detail.message}" if detail.message else detail.code for detail in details)
-    if not said:
-        excerpt = content[: _EXCERPT * 4].decode("utf-8", "replace").strip()[:_EXCERPT]
-        said = "".join(character if character.isprintable() else " " for character in excerpt)
-    meaning = (cls.__doc__ or "").partition(": ")[2].rstrip(".")
-    return ": ".join(part for part in (f"status {status}", meaning, said) if part)
+    meaning = "" if cls is ResponseError or said else _words(cls)
+    return ": ".join(part for part in (f"status {status}", meaning, said or _excerpt(content)) if part)
+
+
+def _words(cls: type[ResponseError]) -> str:
+    """Say what a class means: `ManifestUnknown` is "manifest unknown"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
+
+
+def _excerpt(content: bytes) -> str:
+    text = content[: _EXCERPT * 4].decode("utf-8", "replace").strip()[:_EXCERPT]
+    return "".join(character if character.isprintable() else " " for character in text)

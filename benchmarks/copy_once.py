@@ -1,0 +1,25 @@
+"""Copy one image in a process of its own, and print seconds and peak memory as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+from time import perf_counter
+
+import oci_distribution as oci
+
+
+async def copy(source: str, target: str) -> float:
+    """Copy, and return the seconds from the first request to the last answer."""
+    async with oci.Client() as client:
+        began = perf_counter()
+        await oci.copy(*client.locate(source), *client.locate(target))
+        return perf_counter() - began
+
+
+if __name__ == "__main__":
+    seconds = asyncio.run(copy(*sys.argv[1:3]))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    print(json.dumps({"seconds": seconds, "peak": peak}))

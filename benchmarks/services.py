@@ -1,0 +1,74 @@
+"""Registries and tools of other people, for benchmarks: started on free loopback ports, stopped by process id."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_DEADLINE = 20.0
+
+CONFIG = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+def require(tool: str) -> str:
+    """Return the path of a tool, or end with a sentence that says what is missing."""
+    path = shutil.which(tool)
+    if path is None:
+        raise SystemExit(f"the benchmark needs {tool!r} on PATH (CONTRIBUTING.md says where it comes from)")
+    return path
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def distribution(folder: Path) -> Iterator[str]:
+    """Run distribution v3 with its content in `folder`, and yield its `host:port`."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "config.yml"
+    config.write_text(CONFIG.format(root=folder / "data", port=port))
+    with subprocess.Popen(
+        [require("registry"), "serve", str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"OTEL_TRACES_EXPORTER": "none"},
+    ) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/v2/")
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def wait_for(url: str) -> None:
+    """Wait until a server answers at `url`."""
+    deadline = time.monotonic() + START_DEADLINE
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
