@@ -1,0 +1,67 @@
+"""Build the package, install its wheel in a clean environment, and look at what is in it.
+
+    python tests/package/check.py FOLDER
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOMS = ("auth", "content", "mirror", "remote", "spec", "testing", "transport")
+LOADED_BY_A_BARE_IMPORT = """
+import sys
+import oci_distribution
+heavy = {"aiohttp", "httpx", "pydantic", "starlette", "uvicorn"} & set(sys.modules)
+assert not heavy, f"a bare import loads {heavy}"
+assert oci_distribution.__version__
+for name in oci_distribution.__all__:
+    getattr(oci_distribution, name)
+print(f"oci-distribution {oci_distribution.__version__}, {len(oci_distribution.__all__)} public names")
+"""
+
+
+def run(*command: str | Path) -> None:
+    """Run a command, and end with its output when it fails."""
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\n{result.stdout}{result.stderr}")
+    print(result.stdout.strip().splitlines()[-1] if result.stdout.strip() else "ok")
+
+
+def check_wheel(wheel: Path) -> None:
+    """A wheel holds the package with its marker and licence, and nothing else."""
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in ("oci_distribution/py.typed", *(f"oci_distribution/{room}/__init__.py" for room in ROOMS)):
+        assert wanted in names, f"{wheel.name} lacks {wanted}"
+    assert any(name.endswith("licenses/LICENSE") for name in names), f"{wheel.name} lacks the licence"
+    strange = [name for name in names if not name.startswith(("oci_distribution/", "oci_distribution-"))]
+    assert not strange, f"{wheel.name} holds {strange}"
+
+
+def check_sdist(sdist: Path) -> None:
+    """A source distribution can run its own tests."""
+    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    for wanted in ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "tox.ini", "tests/conftest.py"):
+        assert wanted in names, f"{sdist.name} lacks {wanted}"
+
+
+def main(folder: Path) -> None:
+    """Build, look, install, import."""
+    run(sys.executable, "-m", "build", "--outdir", folder, ".")
+    (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    check_wheel(wheel)
+    check_sdist(sdist)
+    environment = folder / "clean"
+    venv.create(environment, with_pip=True, clear=True)
+    python = environment / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", wheel)
+    run(python, "-I", "-W", "error", "-c", LOADED_BY_A_BARE_IMPORT)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
