@@ -7,6 +7,8 @@
     │   └── InvalidMediaType
     ├── ConfigError                         a file or variable that configures us is broken
     │   └── CredentialError                 a credential file or helper is
+    ├── StoreError                          a store on disk cannot be read or written
+    │   └── InvalidLayout                   it is no OCI layout, or a broken one
     ├── NotFound                            a store does not hold it
     ├── UnsupportedError                    the other side cannot do it
     ├── ContentError                        bytes are not what they must be
@@ -59,6 +61,7 @@ __all__ = [
     "ForbiddenOrigin",
     "InvalidArgument",
     "InvalidDigest",
+    "InvalidLayout",
     "InvalidManifest",
     "InvalidMediaType",
     "InvalidReference",
@@ -77,6 +80,7 @@ __all__ = [
     "ResponseError",
     "SizeInvalid",
     "SizeMismatch",
+    "StoreError",
     "TLSError",
     "TagInvalid",
     "TimeoutExceeded",
@@ -236,6 +240,14 @@ class ConfigError(OCIError):
 
 class CredentialError(ConfigError):
     """A credential file is broken, or a credential helper failed."""
+
+
+class StoreError(OCIError):
+    """A store on disk cannot be read or written."""
+
+
+class InvalidLayout(StoreError):
+    """A directory is no OCI image layout, or a broken one."""
 
 
 class NotFound(OCIError):
