@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl as ssl_module
 from collections.abc import AsyncGenerator
@@ -20,6 +21,8 @@ from oci_distribution.testing.storage import Storage
 
 __all__ = ["RunningRegistry", "serve_registry"]
 
+_LOGGER = logging.getLogger(__name__)
+_LOGGER.setLevel(logging.ERROR)
 _KEEP_ALIVE = 75
 """Seconds that an idle connection is kept, as nginx does."""
 _GRACE = 1.0
@@ -147,5 +150,7 @@ class _Server:
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self._config.http_protocol_class
         protocol = make(config=self._config, server_state=self._state, app_state={})
+        # uvicorn warns of every TLS probe that a client sends to a plain port, and of nothing else that we need.
+        protocol.logger = _LOGGER
         protocol.access_log = False
         return cast("asyncio.Protocol", protocol)
