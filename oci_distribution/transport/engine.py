@@ -304,18 +304,21 @@ def _upload(request: httpx.Request, length: str | None) -> Upload | None:
 def _headers(request: httpx.Request) -> tuple[list[tuple[str, str]], str | None]:
     """Return the headers as aiohttp wants them, and the announced length of the body."""
     headers: list[tuple[str, str]] = []
+    names: dict[bytes, str] = {}
     length: str | None = None
-    for name, value in request.headers.raw:
-        lower = name.lower()
+    for raw_name, raw_value in request.headers.raw:
+        lower = raw_name.lower()
         # aiohttp frames the body itself, and refuses to be told so.
         if lower == b"transfer-encoding":
             continue
         try:
-            headers.append((name.decode(), text := value.decode()))
+            # The first spelling of a repeated name: aiohttp would take another one for a replacement.
+            name, value = names.setdefault(lower, raw_name.decode()), raw_value.decode()
         except UnicodeDecodeError:
             raise httpx.LocalProtocolError("a header is not UTF-8", request=request) from None
+        headers.append((name, value))
         if lower == b"content-length":
-            length = text
+            length = value
     return headers, length
 
 
