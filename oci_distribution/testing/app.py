@@ -63,10 +63,14 @@ async def _ping(call: Call) -> Response:
     return json_response({})
 
 
+def _path(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.DOTALL)  # a line break makes a name invalid, not an endpoint unknown
+
+
 # Greedy names: what decides is the end of the path, since `a/blobs/uploads` is a name like any other.
 _ROUTES: tuple[tuple[re.Pattern[str], dict[str, Operation]], ...] = (
     (
-        re.compile(r"/v2/(?P<name>.+)/manifests/(?P<argument>[^/]+)"),
+        _path(r"/v2/(?P<name>.+)/manifests/(?P<argument>[^/]+)"),
         {
             "GET": _operation(get_manifest, "pull"),
             "HEAD": _operation(get_manifest, "pull"),
@@ -75,11 +79,11 @@ _ROUTES: tuple[tuple[re.Pattern[str], dict[str, Operation]], ...] = (
         },
     ),
     (
-        re.compile(r"/v2/(?P<name>.+)/blobs/uploads/?"),
+        _path(r"/v2/(?P<name>.+)/blobs/uploads/?"),
         {"POST": _operation(start_upload, "pull", "push")},
     ),
     (
-        re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<argument>[^/]+)"),
+        _path(r"/v2/(?P<name>.+)/blobs/uploads/(?P<argument>[^/]+)"),
         {
             "GET": _operation(upload_status, "pull", "push"),
             "PATCH": _operation(patch_upload, "pull", "push"),
@@ -88,20 +92,20 @@ _ROUTES: tuple[tuple[re.Pattern[str], dict[str, Operation]], ...] = (
         },
     ),
     (
-        re.compile(r"/v2/(?P<name>.+)/blobs/(?P<argument>[^/]+)"),
+        _path(r"/v2/(?P<name>.+)/blobs/(?P<argument>[^/]+)"),
         {
             "GET": _operation(get_blob, "pull"),
             "HEAD": _operation(get_blob, "pull"),
             "DELETE": _operation(delete_blob, "delete"),
         },
     ),
-    (re.compile(r"/v2/(?P<name>.+)/tags/list"), {"GET": _operation(list_tags, "pull")}),
+    (_path(r"/v2/(?P<name>.+)/tags/list"), {"GET": _operation(list_tags, "pull")}),
     (
-        re.compile(r"/v2/(?P<name>.+)/referrers/(?P<argument>[^/]+)"),
+        _path(r"/v2/(?P<name>.+)/referrers/(?P<argument>[^/]+)"),
         {"GET": _operation(list_referrers, "pull")},
     ),
-    (re.compile(r"/v2/_catalog"), {"GET": _operation(list_repositories, "*")}),
-    (re.compile(r"/v2/?"), {"GET": _operation(_ping), "HEAD": _operation(_ping)}),
+    (_path(r"/v2/_catalog"), {"GET": _operation(list_repositories, "*")}),
+    (_path(r"/v2/?"), {"GET": _operation(_ping), "HEAD": _operation(_ping)}),
 )
 
 
@@ -198,6 +202,9 @@ class RegistryApp:
             self.auth.check(request, wanted)
 
     def _route(self, request: Request) -> tuple[Operation, Call]:
+        # A decoded slash would be taken for one that separates: no name or digest has it.
+        if b"%2f" in request.scope.get("raw_path", b"").lower():
+            raise RegistryError(400, "NAME_INVALID", "a slash in a path may not be encoded")
         path = route_path(request)
         for pattern, operations in _ROUTES:
             match = pattern.fullmatch(path)
@@ -208,14 +215,12 @@ class RegistryApp:
                 allowed = {"Allow": ", ".join(operations)}
                 raise RegistryError(405, "UNSUPPORTED", "there is no such method here", headers=allowed)
             parts = match.groupdict()
-            name = _checked_name(request, parts["name"]) if "name" in parts else ""
+            name = _checked_name(parts["name"]) if "name" in parts else ""
             return operation, Call(self, request, name, parts.get("argument", ""))
         raise RegistryError(404, "UNSUPPORTED", "there is no such endpoint")
 
 
-def _checked_name(request: Request, name: str) -> str:
-    if b"%2f" in request.scope.get("raw_path", b"").lower():
-        raise RegistryError(400, "NAME_INVALID", "a slash in a path may not be encoded")
+def _checked_name(name: str) -> str:
     try:
         return check_repository(name)
     except InvalidReference as error:

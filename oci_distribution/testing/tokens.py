@@ -125,6 +125,8 @@ class TokenAuth:
         elif grant == "refresh_token":
             name = self._refresh_tokens.get(form.get("refresh_token", ""), _ANONYMOUS)
             known = name != _ANONYMOUS
+        elif grant is None:
+            return _oauth_error("invalid_request", "grant_type is missing")
         else:
             return _oauth_error("unsupported_grant_type", "grant_type is neither password nor refresh_token")
         if not known:

@@ -51,7 +51,9 @@ class Remote:
 
     async def make_image(self, name: str, layer: bytes = b"layer", **fields: Any) -> dict[str, Any]:
         """Push config and layer of an image, and return its manifest."""
-        config = await self.push_blob(name, CONFIG) | {"mediaType": "application/vnd.oci.image.config.v1+json"}
+        config = await self.push_blob(name, CONFIG) | {
+            "mediaType": "application/vnd.oci.image.config.v1+json"
+        }
         layers = [await self.push_blob(name, layer)]
         return {"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": layers, **fields}
 

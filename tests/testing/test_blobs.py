@@ -106,7 +106,9 @@ async def test_unknown_blob(remote: Remote, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-@pytest.mark.parametrize("digest", ["sha256:abc", "sha256:" + "A" * 64, "sha1:" + "0" * 40, "latest", "sha256:"])
+@pytest.mark.parametrize(
+    "digest", ["sha256:abc", "sha256:" + "A" * 64, "sha1:" + "0" * 40, "latest", "sha256:"]
+)
 async def test_invalid_digest(remote: Remote, method: str, digest: str) -> None:
     """What is no digest is DIGEST_INVALID, before anything is looked up."""
     assert (await remote.ask(method, f"/v2/a/blobs/{digest}")).error == (400, "DIGEST_INVALID")

@@ -175,7 +175,9 @@ async def test_referrers_by_artifact_type(remote: Remote) -> None:
     """A filter is applied, and said to be."""
     await _refer(remote, artifactType="text/sbom")
     wanted = await _refer(remote, artifactType="text/signature+json")
-    answer = await remote.ask("GET", f"/v2/a/referrers/{SUBJECT}", params={"artifactType": "text/signature+json"})
+    answer = await remote.ask(
+        "GET", f"/v2/a/referrers/{SUBJECT}", params={"artifactType": "text/signature+json"}
+    )
     assert [entry["digest"] for entry in answer.json["manifests"]] == [wanted["digest"]]
     assert answer.headers["OCI-Filters-Applied"] == "artifactType"
 

@@ -18,7 +18,9 @@ MISSING = "sha256:" + "0" * 64
 LIMIT = 4 << 20
 
 
-async def _put(remote: Remote, path: str, document: Any, media_type: str | None = None, **options: Any) -> Any:
+async def _put(
+    remote: Remote, path: str, document: Any, media_type: str | None = None, **options: Any
+) -> Any:
     raw = document if isinstance(document, bytes) else json.dumps(document).encode()
     headers = {"Content-Type": remote.image if media_type is None else media_type}
     return await remote.ask("PUT", path, data=raw, headers=headers, **options)
@@ -103,7 +105,9 @@ async def test_unknown_type_is_kept(remote: Remote, media_type: str) -> None:
 async def test_parameters_of_the_type_are_ignored(remote: Remote) -> None:
     """As the specification has it."""
     document = await remote.make_image("a")
-    assert (await _put(remote, "/v2/a/manifests/v1", document, f"{remote.image}; charset=utf-8")).status == 201
+    assert (
+        await _put(remote, "/v2/a/manifests/v1", document, f"{remote.image}; charset=utf-8")
+    ).status == 201
     assert (await remote.ask("HEAD", "/v2/a/manifests/v1")).headers["Content-Type"] == remote.image
 
 
@@ -140,7 +144,10 @@ async def test_invalid_manifest(remote: Remote, document: Any) -> None:
 async def test_type_that_contradicts_the_content(remote: Remote) -> None:
     """Header and `mediaType` must agree."""
     document = await remote.make_image("a")
-    assert (await _put(remote, "/v2/a/manifests/v1", document, remote.index)).error == (400, "MANIFEST_INVALID")
+    assert (await _put(remote, "/v2/a/manifests/v1", document, remote.index)).error == (
+        400,
+        "MANIFEST_INVALID",
+    )
 
 
 @pytest.mark.parametrize("missing", ["config", "layer"])

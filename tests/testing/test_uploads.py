@@ -76,7 +76,9 @@ async def test_chunks(remote: Remote, *, last_in_put: bool) -> None:
     if not last_in_put:
         second = await remote.ask("PATCH", location, data=rest, headers=headers)
         location, rest, headers = second.headers["Location"], b"", {}
-    answer = await remote.ask("PUT", f"{location}&digest={remote.digest_of(DATA)}", data=rest, headers=headers)
+    answer = await remote.ask(
+        "PUT", f"{location}&digest={remote.digest_of(DATA)}", data=rest, headers=headers
+    )
     assert answer.status == 201
     assert await _stored(remote)
 
@@ -85,7 +87,9 @@ async def test_chunks(remote: Remote, *, last_in_put: bool) -> None:
 @pytest.mark.parametrize("chunk", ["0-3", "5-8"])
 async def test_chunk_out_of_order(remote: Remote, method: str, chunk: str) -> None:
     """A chunk that does not begin where the upload ends is refused with 416, and the upload can go on from there."""
-    first = await remote.ask("PATCH", await remote.start("a"), data=DATA[:4], headers={"Content-Range": "0-3"})
+    first = await remote.ask(
+        "PATCH", await remote.start("a"), data=DATA[:4], headers={"Content-Range": "0-3"}
+    )
     target = first.headers["Location"] + (f"&digest={remote.digest_of(DATA)}" if method == "PUT" else "")
     answer = await remote.ask(method, target, data=b"wxyz", headers={"Content-Range": chunk})
     assert answer.error == (416, "BLOB_UPLOAD_INVALID")
@@ -101,7 +105,9 @@ async def test_chunk_out_of_order(remote: Remote, method: str, chunk: str) -> No
 @pytest.mark.parametrize("chunk", ["3-0", "x-y", "bytes 0-3/4", "0-", "-3", "0-3/10"])
 async def test_malformed_chunk_range(remote: Remote, chunk: str) -> None:
     """A `Content-Range` in another form than the specification's is refused."""
-    answer = await remote.ask("PATCH", await remote.start("a"), data=b"wxyz", headers={"Content-Range": chunk})
+    answer = await remote.ask(
+        "PATCH", await remote.start("a"), data=b"wxyz", headers={"Content-Range": chunk}
+    )
     assert answer.error == (400, "BLOB_UPLOAD_INVALID")
 
 

@@ -1,0 +1,102 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import anyio
+import pytest
+from anyio.abc import Process
+
+from oci_distribution.testing.__main__ import main
+
+
+@asynccontextmanager
+async def _run(*arguments: str) -> AsyncIterator[tuple[Process, str]]:
+    command = [sys.executable, "-W", "error", "-m", "oci_distribution.testing", *arguments]
+    async with await anyio.open_process(command) as process:
+        assert process.stdout is not None
+        with anyio.fail_after(20):
+            url = (await process.stdout.receive()).decode()
+        assert url.endswith("\n")
+        try:
+            yield process, url.strip()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_serves_until_a_signal(number: signal.Signals) -> None:
+    """It prints its URL when it is ready, and ends cleanly and quietly."""
+    async with _run() as (process, url):
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/v2/") as answer:
+            assert answer.status == 200
+        process.send_signal(number)
+        with anyio.fail_after(5):
+            assert await process.wait() == 0
+        assert process.stderr is not None
+        with pytest.raises(anyio.EndOfStream):
+            await process.stderr.receive()
+
+
+@pytest.mark.parametrize(("option", "scheme"), [("--auth", "Basic"), ("--token-auth", "Bearer")])
+async def test_auth(option: str, scheme: str) -> None:
+    """Both kinds of authentication can be had."""
+    async with _run(option, "ann:secret", option, "bob:x:y") as (_, url), aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/v2/") as answer:
+            assert (answer.status, answer.headers["WWW-Authenticate"].split()[0]) == (401, scheme)
+        path = "/v2/" if scheme == "Basic" else "/token"
+        for user in (("ann", "secret"), ("bob", "x:y")):
+            headers = {"Authorization": aiohttp.encode_basic_auth(*user)}
+            async with session.get(url + path, headers=headers) as answer:
+                assert answer.status == 200
+
+
+async def test_storage(tmp_path: Path) -> None:
+    """Content is kept in the directory."""
+    async with _run("--storage", str(tmp_path / "new" / "folder")) as (_, url):
+        headers = {"Content-Type": "application/vnd.example.v1+json"}
+        async with aiohttp.ClientSession() as session:
+            async with session.put(f"{url}/v2/a/manifests/v1", data=b'{"any": 1}', headers=headers) as answer:
+                assert answer.status == 201
+    assert (tmp_path / "new/folder/repositories/a/index.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "x"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--auth", "ann"],
+        ["--auth", ":x"],
+        ["--token-auth", ""],
+        ["--auth", "a:b", "--token-auth", "a:b"],
+        ["--por", "1"],
+        ["something"],
+    ],
+)
+def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """They are refused with the usage."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_storage_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the system refuses is said in one line."""
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit) as exit_:
+        main(["--storage", str(file)])
+    assert exit_.value.code == 1
+    error = capsys.readouterr().err
+    assert str(file) in error
+    assert error.count("\n") == 1
