@@ -41,12 +41,25 @@ def free_port() -> int:
 @contextmanager
 def distribution(folder: Path) -> Iterator[str]:
     """Run distribution v3 with its content in `folder`, and yield its `host:port`."""
+    with _serving(require("registry"), folder) as host:
+        yield host
+
+
+@contextmanager
+def debian_registry(folder: Path) -> Iterator[str]:
+    """Run Debian's docker-registry, distribution 2.8, the same way."""
+    with _serving(require("docker-registry"), folder) as host:
+        yield host
+
+
+@contextmanager
+def _serving(binary: str, folder: Path) -> Iterator[str]:
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yml"
     config.write_text(CONFIG.format(root=folder / "data", port=port))
     with subprocess.Popen(
-        [require("registry"), "serve", str(config)],
+        [binary, "serve", str(config)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={"OTEL_TRACES_EXPORTER": "none"},

@@ -1,0 +1,88 @@
+"""Runs the README: its examples are tests, against a registry on this machine."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sybil import Sybil
+from sybil.example import Example
+from sybil.parsers.markdown import CodeBlockParser
+
+PREPARE = """
+import asyncio, pathlib
+import oci_distribution as oci
+
+pathlib.Path("layer.tar.gz").write_bytes(b"a layer")
+
+async def prepare(host: str) -> None:
+    async with oci.Client() as client:
+        repository = client.repository(f"{host}/library/alpine")
+        config = await repository.blobs.push(b"{}", media_type=oci.MediaType.IMAGE_CONFIG)
+        manifest = oci.Manifest.of(oci.ImageManifest(config=config))
+        await repository.manifests.push(manifest, tags=["3.20"])
+"""
+
+
+@contextmanager
+def registry() -> Iterator[str]:
+    """Run a registry in a process of its own, and yield its `host:port`."""
+    command = [sys.executable, "-m", "oci_distribution.testing"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip().removeprefix("http://")
+        finally:
+            process.terminate()
+
+
+def setup(namespace: dict[str, Any]) -> None:
+    """Open a registry, an empty folder and an event loop for one document."""
+    namespace["_home"] = Path.cwd()
+    namespace["_folder"] = folder = tempfile.TemporaryDirectory()
+    os.chdir(folder.name)
+    namespace["_registry"] = registry()
+    namespace["_host"] = host = namespace["_registry"].__enter__()
+    namespace["_runner"] = runner = asyncio.Runner()
+    exec(PREPARE, namespace)  # noqa: S102 - it is above
+    runner.run(namespace["prepare"](host))
+    namespace["Path"] = Path
+
+
+def teardown(namespace: dict[str, Any]) -> None:
+    """Close all that `setup` opened."""
+    namespace["_runner"].close()
+    namespace["_registry"].__exit__(None, None, None)
+    os.chdir(namespace["_home"])
+    namespace["_folder"].cleanup()
+
+
+def evaluate(example: Example) -> None:
+    """Run an example, `await` at its top level included, with our registry in the place of those it names."""
+    namespace = example.namespace
+    host = namespace["_host"]
+    text = str(example.parsed).replace("docker.io/", f"{host}/").replace("localhost:5000", host)
+    # `asyncio.run` has a loop of its own, inside ours it cannot run: await what it would have run.
+    text = text.replace("asyncio.run(main())", "await main()")
+    code = compile("\n" * example.line + text, example.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if code.co_flags & inspect.CO_COROUTINE:
+        namespace["_runner"].run(eval(code, namespace))  # noqa: S307 - our own document
+    else:
+        exec(code, namespace)  # noqa: S102 - our own document
+
+
+pytest_collect_file = Sybil(
+    parsers=[CodeBlockParser(language="python", evaluator=evaluate)],
+    patterns=["README.md"],
+    setup=setup,
+    teardown=teardown,
+).pytest()
