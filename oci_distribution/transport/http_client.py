@@ -30,7 +30,7 @@ USER_AGENT = _user_agent()
 
 
 class RegistryHTTPClient(httpx.AsyncClient):
-    """An `httpx.AsyncClient` for registries: no cookies, no redirects, nothing of the environment but proxies.
+    """An `httpx.AsyncClient` for registries: no cookies, no redirects, of the environment only proxies.
 
     A request that somebody built in full goes straight to the transport; what httpx adds to one (hooks,
     authentication, parsing the URL again, merging headers) would cost more than sending it. Everything

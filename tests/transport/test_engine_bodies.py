@@ -100,7 +100,9 @@ async def test_bytes_of_another_length_fail(length: str) -> None:
 
 
 @pytest.mark.parametrize("announced", [3, 10])
-@pytest.mark.parametrize("error", [ValueError("bad"), OSError(5, "disk"), TimeoutError(), httpx.ReadError("up")])
+@pytest.mark.parametrize(
+    "error", [ValueError("bad"), OSError(5, "disk"), TimeoutError(), httpx.ReadError("up")]
+)
 async def test_an_error_of_the_source_comes_out_as_itself(error: Exception, announced: int) -> None:
     """Even one after the last byte, and even one that looks like the network's own."""
     async with hostile(answer) as server, AiohttpTransport(proxies={}) as engine:
@@ -274,6 +276,8 @@ async def test_the_connection_of_a_finished_upload_is_used_again(engine: Aiohttp
     """Also when the host answers the very moment that it has the last byte."""
     async with hostile(answer, tls=tls_of(engine)) as server:  # type: ignore[arg-type]
         for _ in range(20):
-            response = await engine.handle_async_request(put(server.url, Pieces(b"abc", PIECE, b"de"), len(PIECE) + 5))
+            response = await engine.handle_async_request(
+                put(server.url, Pieces(b"abc", PIECE, b"de"), len(PIECE) + 5)
+            )
             await response.aclose()
     assert server.connections == 1

@@ -71,7 +71,13 @@ async def test_a_target_that_would_break_the_request_line_is_refused(
 
 async def test_headers_are_sent_as_they_are_and_none_is_added(engine: AiohttpTransport) -> None:
     """Order, repetition and Host stay; no User-Agent, Accept or encoding of aiohttp's own joins them."""
-    headers = [("Host", "other.test"), ("X-a", "1"), ("x-A", "2"), ("X-a", "3"), ("Authorization", "Bearer ü")]
+    headers = [
+        ("Host", "other.test"),
+        ("X-a", "1"),
+        ("x-A", "2"),
+        ("X-a", "3"),
+        ("Authorization", "Bearer ü"),
+    ]
     async with hostile(answer) as server:
         request = httpx.Request(
             "GET",
