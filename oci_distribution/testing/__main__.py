@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from collections.abc import Sequence
 
 import anyio
@@ -16,6 +17,8 @@ from oci_distribution.testing.record import RequestLog
 from oci_distribution.testing.server import serve_registry
 from oci_distribution.testing.tokens import TokenAuth
 
+_LAST_PORT = 65535
+
 
 def _user(text: str) -> tuple[str, str]:
     name, colon, password = text.partition(":")
@@ -26,8 +29,8 @@ def _user(text: str) -> tuple[str, str]:
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        msg = "must be a number up to 65535"
+    if not text.isascii() or not text.isdigit() or int(text) > _LAST_PORT:
+        msg = f"must be a number up to {_LAST_PORT}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 
@@ -67,7 +70,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         app = _make_app(arguments)
         async with serve_registry(app=app, address=arguments.address, port=arguments.port) as registry:
-            print(registry.url, flush=True)
+            sys.stdout.write(f"{registry.url}\n")  # in one piece: somebody waits for this line
+            sys.stdout.flush()
             async for _ in signals:
                 break
 

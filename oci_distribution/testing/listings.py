@@ -15,6 +15,9 @@ from oci_distribution.testing.calls import Call, root_path, route_path
 
 __all__ = ["list_referrers", "list_repositories", "list_tags"]
 
+_MAX_DIGITS = 18
+"""Of a number that a client sends; Python refuses to read endless ones."""
+
 
 async def list_tags(call: Call) -> Response:
     """end-8a, end-8b: `GET /v2/<name>/tags/list`."""
@@ -44,7 +47,7 @@ def _page(call: Call, items: Sequence[str]) -> tuple[Sequence[str], dict[str, st
 def _limit(text: str | None, page_size: int) -> int:
     if text is None:
         return page_size
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
         raise RegistryError(400, "UNSUPPORTED", "n is not a number of items", detail={"n": text[:40]})
     return min(int(text), page_size)
 

@@ -150,7 +150,7 @@ class _Server:
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self._config.http_protocol_class
         protocol = make(config=self._config, server_state=self._state, app_state={})
-        # uvicorn warns of every TLS probe that a client sends to a plain port, and of nothing else that we need.
+        # uvicorn warns of every TLS probe that a client sends to a plain port.
         protocol.logger = _LOGGER
         protocol.access_log = False
         return cast("asyncio.Protocol", protocol)

@@ -104,7 +104,7 @@ class RepositoryStorage(ABC):
 
     @abstractmethod
     def mount(self, digest: Digest, source: RepositoryStorage) -> bool:
-        """Take over a blob from another repository of the same storage, without copying; False if that fails."""
+        """Take over a blob from a repository of the same storage, without copying; False if that fails."""
 
     @abstractmethod
     def put_content(self, digest: Digest, data: bytes) -> None:
@@ -190,7 +190,7 @@ class RepositoryStorage(ABC):
 
 
 def _note_referrer(referrers: dict[Digest, dict[Digest, Descriptor]], manifest: Manifest) -> None:
-    """Describe a manifest that has a subject as "Listing Referrers" wants it: with artifact type and annotations."""
+    """Describe a manifest with a subject as "Listing Referrers" wants it: artifact type and annotations."""
     content = manifest.content
     if isinstance(content, OpaqueManifest) or content.subject is None:
         return

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TokenAuth"]
 
-TOKEN_PATH = "/token"
+TOKEN_PATH = "/token"  # noqa: S105 (no password)
 _ALGORITHM = "HS256"
 _ISSUER = "oci_distribution.testing"
 _ANONYMOUS = ""
@@ -194,7 +194,7 @@ def _claim(access: Access) -> dict[str, Any]:
 
 
 def _parse_scopes(values: Iterable[str]) -> list[Access]:
-    """Parse scopes, several of which may stand in one parameter; what is none is not granted, as the protocol has it."""
+    """Parse scopes, several of which may stand in one parameter; what is none is not granted."""
     matches = (_SCOPE.fullmatch(text) for value in values for text in value.split())
     return [
         Access(match["resource"], _ACTIONS.intersection((match["actions"] or "").split(",")))

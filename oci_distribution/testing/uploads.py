@@ -64,7 +64,7 @@ class UploadSession:
         self.upload.write(data)
 
     def progress(self, call: Call) -> dict[str, str]:
-        """Return the headers that say where the upload stands, with the `Location` that is good from now on."""
+        """Return the headers that say where the upload stands, and its newest `Location`."""
         return {
             "Location": f"{call.location(f'blobs/uploads/{self.id}')}?state={self.state}",
             "Range": f"0-{max(self.size - 1, 0)}",

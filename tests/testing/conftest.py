@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anyio
+import anyio.lowlevel
 import pytest
+from yarl import URL
 
 from oci_distribution.testing import DirectoryStorage, MemoryStorage, RunningRegistry, serve_registry
 
@@ -68,7 +71,14 @@ class Remote:
         async with self.http.put(f"/v2/{name}/manifests/{reference}", data=raw, headers=headers) as answer:
             assert answer.status == 201, await answer.text()
 
-    async def ask(self, method: str, path: str, **options: Any) -> Answer:
+    @staticmethod
+    async def wait_until(condition: Callable[[], bool]) -> None:
+        """Let the server work until something is so that no answer tells."""
+        with anyio.fail_after(5):
+            while not condition():
+                await anyio.lowlevel.checkpoint()
+
+    async def ask(self, method: str, path: str | URL, **options: Any) -> Answer:
         """Send a request, and return the whole answer."""
         async with self.http.request(method, path, **options) as answer:
             return Answer(answer.status, answer.headers, await answer.read())

@@ -12,6 +12,7 @@ import aiohttp
 import anyio
 import pytest
 from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from oci_distribution.testing.__main__ import main
 
@@ -21,11 +22,10 @@ async def _run(*arguments: str) -> AsyncIterator[tuple[Process, str]]:
     command = [sys.executable, "-W", "error", "-m", "oci_distribution.testing", *arguments]
     async with await anyio.open_process(command) as process:
         assert process.stdout is not None
-        with anyio.fail_after(20):
-            url = (await process.stdout.receive()).decode()
-        assert url.endswith("\n")
         try:
-            yield process, url.strip()
+            with anyio.fail_after(20):
+                url = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 100)
+            yield process, url.decode()
         finally:
             if process.returncode is None:
                 process.kill()
@@ -62,9 +62,13 @@ async def test_storage(tmp_path: Path) -> None:
     """Content is kept in the directory."""
     async with _run("--storage", str(tmp_path / "new" / "folder")) as (_, url):
         headers = {"Content-Type": "application/vnd.example.v1+json"}
-        async with aiohttp.ClientSession() as session:
-            async with session.put(f"{url}/v2/a/manifests/v1", data=b'{"any": 1}', headers=headers) as answer:
-                assert answer.status == 201
+        async with (
+            aiohttp.ClientSession(url, headers=headers) as session,
+            session.put(
+                "/v2/a/manifests/v1", data=b'{"mediaType": "application/vnd.example.v1+json"}'
+            ) as answer,
+        ):
+            assert answer.status == 201
     assert (tmp_path / "new/folder/repositories/a/index.json").exists()
 
 

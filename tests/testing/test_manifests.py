@@ -19,7 +19,7 @@ LIMIT = 4 << 20
 
 
 async def _put(
-    remote: Remote, path: str, document: Any, media_type: str | None = None, **options: Any
+    remote: Remote, path: str | URL, document: Any, media_type: str | None = None, **options: Any
 ) -> Any:
     raw = document if isinstance(document, bytes) else json.dumps(document).encode()
     headers = {"Content-Type": remote.image if media_type is None else media_type}

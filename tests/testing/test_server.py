@@ -45,9 +45,12 @@ async def test_start_and_stop_are_quick() -> None:
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        async with serve_registry() as registry, aiohttp.ClientSession() as session:
-            async with session.get(f"{registry.url}/v2/") as answer:
-                await answer.read()
+        async with (
+            serve_registry() as registry,
+            aiohttp.ClientSession() as session,
+            session.get(f"{registry.url}/v2/") as answer,
+        ):
+            await answer.read()
         times.append(time.perf_counter() - start)
     assert min(times) < 0.05
 
@@ -55,9 +58,8 @@ async def test_start_and_stop_are_quick() -> None:
 async def test_nobody_answers_afterwards() -> None:
     """The port is free again, also for idle connections that were kept."""
     async with aiohttp.ClientSession() as session:
-        async with serve_registry() as registry:
-            async with session.get(f"{registry.url}/v2/") as answer:
-                await answer.read()
+        async with serve_registry() as registry, session.get(f"{registry.url}/v2/") as answer:
+            await answer.read()
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.get(f"{registry.url}/v2/")
         port = int(registry.host.rpartition(":")[2])
@@ -216,12 +218,13 @@ async def test_one_app_behind_two_servers() -> None:
     """A registry can stop and come back: content and uploads are the app's."""
     app = RegistryApp()
     async with aiohttp.ClientSession() as session:
-        async with serve_registry(app=app) as first:
-            async with session.post(f"{first.url}/v2/a/blobs/uploads/") as answer:
-                location = answer.headers["Location"]
-        async with serve_registry(app=app) as second:
-            async with session.get(f"{second.url}{location}") as answer:
-                assert answer.status == 204
+        async with (
+            serve_registry(app=app) as first,
+            session.post(f"{first.url}/v2/a/blobs/uploads/") as answer,
+        ):
+            location = answer.headers["Location"]
+        async with serve_registry(app=app) as second, session.get(f"{second.url}{location}") as answer:
+            assert answer.status == 204
 
 
 async def test_page_size_is_checked() -> None:

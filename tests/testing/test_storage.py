@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 import aiohttp
 import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from oci_distribution.errors import ConfigError, InvalidReference
+from oci_distribution.spec.digest import Digest
 from oci_distribution.testing import DirectoryStorage, MemoryStorage, serve_registry
+from oci_distribution.testing.storage import RepositoryStorage
 
 if TYPE_CHECKING:
     from tests.testing.conftest import Remote
@@ -140,21 +143,19 @@ async def test_broken_index(text: str, tmp_path: Path) -> None:
         DirectoryStorage(tmp_path).find("a")
 
 
-async def test_mount_between_storages_is_refused(tmp_path: Path) -> None:
-    """A storage only mounts what is its own."""
-    memory, directory = MemoryStorage().open("a"), DirectoryStorage(tmp_path).open("a")
-    digest = make_blob(memory), make_blob(directory)
-    assert not memory.mount(digest[1], directory)
-    assert not directory.mount(digest[0], memory)
-
-
-def make_blob(repository):  # type: ignore[no-untyped-def]
-    from oci_distribution.spec.digest import Digest
-
+def _put_blob(repository: RepositoryStorage) -> Digest:
     upload = repository.new_upload()
     upload.write(b"data")
     upload.commit(Digest.of(b"data"))
     return Digest.of(b"data")
+
+
+async def test_mount_between_storages_is_refused(tmp_path: Path) -> None:
+    """A storage only mounts what is its own."""
+    memory, directory = MemoryStorage().open("a"), DirectoryStorage(tmp_path).open("a")
+    digests = _put_blob(memory), _put_blob(directory)
+    assert not memory.mount(digests[1], directory)
+    assert not directory.mount(digests[0], memory)
 
 
 async def test_killed_process_leaves_no_half_content(tmp_path: Path, make_remote: type[Remote]) -> None:
@@ -162,7 +163,7 @@ async def test_killed_process_leaves_no_half_content(tmp_path: Path, make_remote
     command = [sys.executable, "-m", "oci_distribution.testing", "--storage", str(tmp_path)]
     async with await anyio.open_process(command, stderr=None) as process:
         assert process.stdout is not None
-        url = (await process.stdout.receive()).decode().strip()
+        url = (await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 100)).decode()
         async with aiohttp.ClientSession(url) as session:
             remote = make_remote(session, None)  # type: ignore[arg-type]
             raw = await remote.push_image("a", "v1")

@@ -195,9 +195,7 @@ async def test_requests_to_one_upload_queue_up(remote: Remote) -> None:
         async def body() -> AsyncIterator[bytes]:
             yield DATA[:5]
             tasks.start_soon(second)
-            with anyio.fail_after(5):
-                while remote.registry.requests.count("PATCH") < 2:
-                    await anyio.sleep(0)
+            await remote.wait_until(lambda: remote.registry.requests.count("PATCH") == 2)
             yield DATA[5:]
 
         first = await remote.ask("PATCH", location, data=body())
@@ -312,9 +310,7 @@ async def test_body_that_breaks_off_stays_for_resuming(remote: Remote) -> None:
         head = f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
         await stream.send(head.encode() + DATA[:6])
         (session,) = remote.registry.app.uploads.values()
-        with anyio.fail_after(5):
-            while session.size < 6:
-                await anyio.sleep(0)
+        await remote.wait_until(lambda: session.size == 6)
     status = await remote.ask("GET", location)
     assert (status.status, status.headers["Range"]) == (204, "0-5")
     sent = await remote.ask("PATCH", status.headers["Location"], data=DATA[6:])
