@@ -289,8 +289,10 @@ async def test_indexes_too_deep_are_refused() -> None:
         manifest = await push_index(memory, [manifest], tag=f"v{number}")
 
     await oci.copy(memory, "v3", oci.MemoryStore())
-    with pytest.raises(oci.CopyError, match="deep"):
+    with pytest.raises(oci.CopyError) as caught:
         await oci.copy(memory, "v9", oci.MemoryStore())
+
+    assert "indexes deep" in str(caught.value)
 
 
 async def test_progress_adds_up(index: oci.Manifest, source: oci.Repository, target: oci.Repository) -> None:

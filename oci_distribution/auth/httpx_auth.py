@@ -1,0 +1,118 @@
+"""`RegistryAuth`: our authorization for anybody's `httpx.AsyncClient`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Generator
+from typing import NoReturn
+
+import httpx
+
+from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
+from oci_distribution.auth.cache import MemoryChallengeCache, MemoryTokenCache
+from oci_distribution.auth.credentials import AuthProvider
+from oci_distribution.auth.direct import is_direct_request
+from oci_distribution.auth.docker_config import default_auth_provider
+from oci_distribution.errors import ConnectError, InvalidReference, RequestContext, TokenError, redact_url
+from oci_distribution.spec.reference import check_registry
+from oci_distribution.spec.urls import Origin
+
+__all__ = ["RegistryAuth"]
+
+MAX_TOKEN_BODY = 1 << 20
+"""Bytes of a token server's answer that we read."""
+SCOPE_EXTENSION = "oci_scope"
+"""Extension of a request that says which scope it needs."""
+
+_NAMED = re.compile(r"/v2/(.+)/(?:manifests|blobs|tags|referrers)/")
+
+
+class RegistryAuth(httpx.Auth):
+    """Authorises the requests of an `httpx.AsyncClient` to registries: `httpx.AsyncClient(auth=RegistryAuth())`.
+
+    The scope is read off the path, or given as the request's extension `oci_scope`. A challenge that does
+    not come from the origin that was asked, but from where it redirected to, is not answered. A body that
+    can be read only once cannot be sent again after a 401.
+
+    Args:
+        authorizer: The logic and its caches; by default one of its own.
+        auth_provider: Who knows our credentials, for that one; by default what docker and podman stored.
+    """
+
+    requires_request_body = False
+    requires_response_body = False
+
+    def __init__(self, authorizer: Authorizer | None = None, *, auth_provider: AuthProvider | None = None) -> None:
+        self._authorizer = authorizer or Authorizer(
+            auth_provider or default_auth_provider(),
+            fetch_token,
+            challenge_cache=MemoryChallengeCache(),
+            token_cache=MemoryTokenCache(),
+        )
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Authorise one request, and once more after a 401."""
+        if "Authorization" in request.headers or is_direct_request():
+            yield request
+            return
+        origin = Origin.of(str(request.url))
+        registry = _registry_name(origin)
+        scope = request.extensions.get(SCOPE_EXTENSION)
+        scope = scope if isinstance(scope, str) else _scope(request)
+        sent = await self._authorizer.authorize(origin, registry, scope)
+        if sent is not None:
+            request.headers["Authorization"] = sent
+        response = yield request
+        if response.status_code != 401 or Origin.of(str(response.request.url)) != origin:
+            return
+        challenges = response.headers.get_list("WWW-Authenticate")
+        better = await self._authorizer.answer(origin, registry, scope, challenges, sent)
+        if better is not None:
+            request.headers["Authorization"] = better
+            yield request
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, NoReturn]:
+        """Refuse: this is for asyncio."""
+        msg = "RegistryAuth is for httpx.AsyncClient"
+        raise RuntimeError(msg)
+        yield request
+
+
+def _registry_name(origin: Origin) -> str:
+    try:
+        return check_registry(origin.netloc)
+    except InvalidReference:
+        return origin.netloc
+
+
+def _scope(request: httpx.Request) -> str:
+    path = request.url.path
+    if path.startswith("/v2/_catalog"):
+        return "registry:catalog:*"
+    named = _NAMED.match(path)
+    if named is None:
+        return ""
+    actions = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(request.method, "pull,push")
+    return f"repository:{named[1]}:{actions}"
+
+
+async def fetch_token(request: TokenRequest) -> TokenResponse:
+    """Send a request for a token with a client of its own: tokens are rare."""
+    context = RequestContext(request.method, redact_url(request.url))
+    try:
+        async with (
+            httpx.AsyncClient(headers={"Accept-Encoding": "identity"}) as client,
+            client.stream(
+                request.method, request.url, headers=list(request.headers), content=request.body
+            ) as response,
+        ):
+            content = bytearray()
+            async for piece in response.aiter_raw():
+                content += piece
+                if len(content) > MAX_TOKEN_BODY:
+                    raise TokenError(f"the token server's answer is longer than {MAX_TOKEN_BODY} bytes", context=context)
+            return TokenResponse(response.status_code, response.headers, bytes(content))
+    except httpx.ConnectError as error:
+        raise ConnectError(str(error), context=context) from error
+    except httpx.HTTPError as error:
+        raise TokenError(f"the token server failed: {error}", context=context) from error
