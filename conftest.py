@@ -53,7 +53,7 @@ def setup(namespace: dict[str, Any]) -> None:
     namespace["_registry"] = registry()
     namespace["_host"] = host = namespace["_registry"].__enter__()
     namespace["_runner"] = runner = asyncio.Runner()
-    exec(PREPARE, namespace)  # noqa: S102 - it is above
+    exec(PREPARE, namespace)
     runner.run(namespace["prepare"](host))
     namespace["Path"] = Path
 
@@ -75,9 +75,9 @@ def evaluate(example: Example) -> None:
     text = text.replace("asyncio.run(main())", "await main()")
     code = compile("\n" * example.line + text, example.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if code.co_flags & inspect.CO_COROUTINE:
-        namespace["_runner"].run(eval(code, namespace))  # noqa: S307 - our own document
+        namespace["_runner"].run(eval(code, namespace))
     else:
-        exec(code, namespace)  # noqa: S102 - our own document
+        exec(code, namespace)
 
 
 pytest_collect_file = Sybil(

@@ -55,7 +55,9 @@ def run(rounds: int = ROUNDS) -> bool:
     tools: dict[str, Callable[[str, str], float]] = {
         "oci-distribution": ours,
         "crane": lambda source, target: timed(crane, "copy", "--insecure", source, target),
-        "oras": lambda source, target: timed(oras, "cp", "--from-plain-http", "--to-plain-http", source, target),
+        "oras": lambda source, target: timed(
+            oras, "cp", "--from-plain-http", "--to-plain-http", source, target
+        ),
     }
     seconds: dict[str, list[float]] = {tool: [] for tool in tools}
     with tempfile.TemporaryDirectory(prefix="oci-bench-") as name:

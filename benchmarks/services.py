@@ -1,4 +1,4 @@
-"""Registries and tools of other people, for benchmarks: started on free loopback ports, stopped by process id."""
+"""Registries and tools of other people: started on free loopback ports, stopped by process id."""
 
 from __future__ import annotations
 

@@ -42,6 +42,7 @@ class CopyDisplay:
         self._stack = ExitStack()
 
     def __call__(self, event: oci.Event) -> None:
+        """Take note of an event."""
         match event:
             case oci.RequestSent():
                 self.requests += 1
@@ -89,7 +90,9 @@ async def _until_sigterm(source: str, target: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description="Copy an image between registries and OCI layouts.")
-    parser.add_argument("source", help="docker.io/library/alpine:3.20, http://127.0.0.1:5000/a:v1, oci:./dir:tag")
+    parser.add_argument(
+        "source", help="docker.io/library/alpine:3.20, http://127.0.0.1:5000/a:v1, oci:./dir:tag"
+    )
     parser.add_argument("target", help="the same")
     options = parser.parse_args(arguments)
     try:

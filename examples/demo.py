@@ -43,8 +43,13 @@ class Row:
 
 async def push_image(repository: oci.Repository, mebibytes: int) -> oci.Descriptor:
     """Push an index of two images with random layers, and return its descriptor."""
-    images = [await push_platform(repository, *platform, mebibytes) for platform in PLATFORMS]
-    return await repository.manifests.push(oci.Manifest.of(oci.ImageIndex(manifests=tuple(images))), tags=[TAG])
+    images = [
+        await push_platform(repository, architecture, variant, mebibytes)
+        for architecture, variant in PLATFORMS
+    ]
+    return await repository.manifests.push(
+        oci.Manifest.of(oci.ImageIndex(manifests=tuple(images))), tags=[TAG]
+    )
 
 
 async def push_platform(
@@ -52,7 +57,10 @@ async def push_platform(
 ) -> oci.Descriptor:
     """Push the image of one platform, and return its descriptor as an index lists it."""
     size = (mebibytes << 20) // LAYERS // len(PLATFORMS)
-    layers = [await repository.blobs.push(os.urandom(size), media_type=oci.MediaType.IMAGE_LAYER) for _ in range(LAYERS)]
+    layers = [
+        await repository.blobs.push(os.urandom(size), media_type=oci.MediaType.IMAGE_LAYER)
+        for _ in range(LAYERS)
+    ]
     rootfs = {"type": "layers", "diff_ids": [layer.digest for layer in layers]}
     config = json.dumps({"architecture": architecture, "os": "linux", "rootfs": rootfs}).encode()
     manifest = oci.Manifest.of(
@@ -108,7 +116,10 @@ async def demo(console: Console, mebibytes: int, folder: Path) -> list[Row]:
             async def copy() -> tuple[str, int]:
                 report = await oci.copy(first, TAG, target)
                 blobs, manifests = report.blobs.total(), report.manifests.total()
-                return "was there" if report.was_there else f"{manifests} manifests, {blobs} blobs", report.bytes_copied
+                return (
+                    "was there" if report.was_there else f"{manifests} manifests, {blobs} blobs",
+                    report.bytes_copied,
+                )
 
             return copy
 

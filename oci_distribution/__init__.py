@@ -13,14 +13,26 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from oci_distribution.auth.authorizer import (
         Authorizer as Authorizer,
+    )
+    from oci_distribution.auth.authorizer import (
         TokenOptions as TokenOptions,
+    )
+    from oci_distribution.auth.authorizer import (
         TokenRequest as TokenRequest,
+    )
+    from oci_distribution.auth.authorizer import (
         TokenResponse as TokenResponse,
     )
     from oci_distribution.auth.cache import (
         ChallengeCache as ChallengeCache,
+    )
+    from oci_distribution.auth.cache import (
         MemoryChallengeCache as MemoryChallengeCache,
+    )
+    from oci_distribution.auth.cache import (
         MemoryTokenCache as MemoryTokenCache,
+    )
+    from oci_distribution.auth.cache import (
         TokenCache as TokenCache,
     )
     from oci_distribution.auth.credentials import AuthProvider as AuthProvider
@@ -35,11 +47,23 @@ if TYPE_CHECKING:
     from oci_distribution.content.memory import MemoryStore as MemoryStore
     from oci_distribution.content.protocols import (
         MountPoint as MountPoint,
+    )
+    from oci_distribution.content.protocols import (
         PushOutcome as PushOutcome,
+    )
+    from oci_distribution.content.protocols import (
         ReadableStore as ReadableStore,
+    )
+    from oci_distribution.content.protocols import (
         Source as Source,
+    )
+    from oci_distribution.content.protocols import (
         Store as Store,
+    )
+    from oci_distribution.content.protocols import (
         StoreOpener as StoreOpener,
+    )
+    from oci_distribution.content.protocols import (
         WritableStore as WritableStore,
     )
     from oci_distribution.content.sources import BytesSource as BytesSource
@@ -47,66 +71,174 @@ if TYPE_CHECKING:
     from oci_distribution.content.sources import SourceLike as SourceLike
     from oci_distribution.errors import (
         Attempt as Attempt,
+    )
+    from oci_distribution.errors import (
         BlobUnknown as BlobUnknown,
+    )
+    from oci_distribution.errors import (
         BlobUploadInvalid as BlobUploadInvalid,
+    )
+    from oci_distribution.errors import (
         BlobUploadUnknown as BlobUploadUnknown,
+    )
+    from oci_distribution.errors import (
         BrokenAnswer as BrokenAnswer,
+    )
+    from oci_distribution.errors import (
         ConfigError as ConfigError,
+    )
+    from oci_distribution.errors import (
         ConnectError as ConnectError,
+    )
+    from oci_distribution.errors import (
         ContentError as ContentError,
+    )
+    from oci_distribution.errors import (
         CopyError as CopyError,
+    )
+    from oci_distribution.errors import (
         CredentialError as CredentialError,
+    )
+    from oci_distribution.errors import (
         Denied as Denied,
+    )
+    from oci_distribution.errors import (
         DigestInvalid as DigestInvalid,
+    )
+    from oci_distribution.errors import (
         DigestMismatch as DigestMismatch,
+    )
+    from oci_distribution.errors import (
         ErrorDetail as ErrorDetail,
+    )
+    from oci_distribution.errors import (
         ForbiddenOrigin as ForbiddenOrigin,
+    )
+    from oci_distribution.errors import (
         InvalidArgument as InvalidArgument,
+    )
+    from oci_distribution.errors import (
         InvalidDigest as InvalidDigest,
+    )
+    from oci_distribution.errors import (
         InvalidLayout as InvalidLayout,
+    )
+    from oci_distribution.errors import (
         InvalidManifest as InvalidManifest,
+    )
+    from oci_distribution.errors import (
         InvalidMediaType as InvalidMediaType,
+    )
+    from oci_distribution.errors import (
         InvalidReference as InvalidReference,
+    )
+    from oci_distribution.errors import (
         LimitExceeded as LimitExceeded,
+    )
+    from oci_distribution.errors import (
         ManifestBlobUnknown as ManifestBlobUnknown,
+    )
+    from oci_distribution.errors import (
         ManifestInvalid as ManifestInvalid,
+    )
+    from oci_distribution.errors import (
         ManifestUnknown as ManifestUnknown,
+    )
+    from oci_distribution.errors import (
         NameInvalid as NameInvalid,
+    )
+    from oci_distribution.errors import (
         NameUnknown as NameUnknown,
+    )
+    from oci_distribution.errors import (
         NotFound as NotFound,
+    )
+    from oci_distribution.errors import (
         OCIError as OCIError,
+    )
+    from oci_distribution.errors import (
         ProtocolError as ProtocolError,
+    )
+    from oci_distribution.errors import (
         RangeInvalid as RangeInvalid,
+    )
+    from oci_distribution.errors import (
         RequestContext as RequestContext,
+    )
+    from oci_distribution.errors import (
         RequestError as RequestError,
+    )
+    from oci_distribution.errors import (
         ResponseError as ResponseError,
+    )
+    from oci_distribution.errors import (
         SizeInvalid as SizeInvalid,
+    )
+    from oci_distribution.errors import (
         SizeMismatch as SizeMismatch,
+    )
+    from oci_distribution.errors import (
         StoreError as StoreError,
-        TLSError as TLSError,
+    )
+    from oci_distribution.errors import (
         TagInvalid as TagInvalid,
+    )
+    from oci_distribution.errors import (
         TimeoutExceeded as TimeoutExceeded,
+    )
+    from oci_distribution.errors import (
+        TLSError as TLSError,
+    )
+    from oci_distribution.errors import (
         TokenError as TokenError,
+    )
+    from oci_distribution.errors import (
         TooManyRequests as TooManyRequests,
+    )
+    from oci_distribution.errors import (
         TransportError as TransportError,
+    )
+    from oci_distribution.errors import (
         Unauthorized as Unauthorized,
+    )
+    from oci_distribution.errors import (
         Unsupported as Unsupported,
+    )
+    from oci_distribution.errors import (
         UnsupportedError as UnsupportedError,
     )
     from oci_distribution.events import (
         Event as Event,
+    )
+    from oci_distribution.events import (
         EventSink as EventSink,
+    )
+    from oci_distribution.events import (
         RequestFailed as RequestFailed,
+    )
+    from oci_distribution.events import (
         RequestSent as RequestSent,
+    )
+    from oci_distribution.events import (
         ResponseReceived as ResponseReceived,
+    )
+    from oci_distribution.events import (
         RetryScheduled as RetryScheduled,
+    )
+    from oci_distribution.events import (
         observe as observe,
     )
     from oci_distribution.mirror.copy import copy as copy
     from oci_distribution.mirror.progress import (
         CopyOutcome as CopyOutcome,
+    )
+    from oci_distribution.mirror.progress import (
         Discovered as Discovered,
+    )
+    from oci_distribution.mirror.progress import (
         Finished as Finished,
+    )
+    from oci_distribution.mirror.progress import (
         Transferred as Transferred,
     )
     from oci_distribution.mirror.report import CopyReport as CopyReport
@@ -115,8 +247,14 @@ if TYPE_CHECKING:
     from oci_distribution.remote.registry import Registry as Registry
     from oci_distribution.remote.repository import (
         Blobs as Blobs,
+    )
+    from oci_distribution.remote.repository import (
         Manifests as Manifests,
+    )
+    from oci_distribution.remote.repository import (
         Repository as Repository,
+    )
+    from oci_distribution.remote.repository import (
         Tags as Tags,
     )
     from oci_distribution.spec.digest import Digest as Digest
@@ -127,11 +265,23 @@ if TYPE_CHECKING:
     from oci_distribution.spec.mediatypes import manifest_accept_header as manifest_accept_header
     from oci_distribution.spec.models import (
         Descriptor as Descriptor,
+    )
+    from oci_distribution.spec.models import (
         DockerManifest as DockerManifest,
+    )
+    from oci_distribution.spec.models import (
         DockerManifestList as DockerManifestList,
+    )
+    from oci_distribution.spec.models import (
         ImageIndex as ImageIndex,
+    )
+    from oci_distribution.spec.models import (
         ImageManifest as ImageManifest,
+    )
+    from oci_distribution.spec.models import (
         OpaqueManifest as OpaqueManifest,
+    )
+    from oci_distribution.spec.models import (
         Platform as Platform,
     )
     from oci_distribution.spec.reference import Reference as Reference
@@ -143,6 +293,7 @@ if TYPE_CHECKING:
     from oci_distribution.transport.sender import Timeouts as Timeouts
 
 __all__ = [
+    "DOCKER_CONTENT_DIGEST",
     "AiohttpTransport",
     "Attempt",
     "AuthFile",
@@ -166,7 +317,6 @@ __all__ = [
     "CopyReport",
     "Credential",
     "CredentialError",
-    "DOCKER_CONTENT_DIGEST",
     "Denied",
     "Descriptor",
     "Digest",
@@ -228,11 +378,11 @@ __all__ = [
     "RetryScheduled",
     "SizeInvalid",
     "SizeMismatch",
-    "StoreError",
     "Slots",
     "Source",
     "SourceLike",
     "Store",
+    "StoreError",
     "StoreOpener",
     "TLSError",
     "TagInvalid",
@@ -271,7 +421,15 @@ _HOMES: Final = {
     "content.memory": "MemoryStore",
     "content.protocols": "MountPoint PushOutcome ReadableStore Source Store StoreOpener WritableStore",
     "content.sources": "BytesSource FileSource SourceLike",
-    "errors": "Attempt BlobUnknown BlobUploadInvalid BlobUploadUnknown BrokenAnswer ConfigError ConnectError ContentError CopyError CredentialError Denied DigestInvalid DigestMismatch ErrorDetail ForbiddenOrigin InvalidArgument InvalidDigest InvalidLayout InvalidManifest InvalidMediaType InvalidReference LimitExceeded ManifestBlobUnknown ManifestInvalid ManifestUnknown NameInvalid NameUnknown NotFound OCIError ProtocolError RangeInvalid RequestContext RequestError ResponseError SizeInvalid SizeMismatch StoreError TLSError TagInvalid TimeoutExceeded TokenError TooManyRequests TransportError Unauthorized Unsupported UnsupportedError",
+    "errors": (
+        "Attempt BlobUnknown BlobUploadInvalid BlobUploadUnknown BrokenAnswer ConfigError ConnectError "
+        "ContentError CopyError CredentialError Denied DigestInvalid DigestMismatch ErrorDetail "
+        "ForbiddenOrigin InvalidArgument InvalidDigest InvalidLayout InvalidManifest InvalidMediaType "
+        "InvalidReference LimitExceeded ManifestBlobUnknown ManifestInvalid ManifestUnknown NameInvalid "
+        "NameUnknown NotFound OCIError ProtocolError RangeInvalid RequestContext RequestError "
+        "ResponseError SizeInvalid SizeMismatch StoreError TLSError TagInvalid TimeoutExceeded "
+        "TokenError TooManyRequests TransportError Unauthorized Unsupported UnsupportedError"
+    ),
     "events": "Event EventSink RequestFailed RequestSent ResponseReceived RetryScheduled observe",
     "mirror.copy": "copy",
     "mirror.progress": "CopyOutcome Discovered Finished Transferred",
@@ -284,7 +442,9 @@ _HOMES: Final = {
     "spec.headers": "DOCKER_CONTENT_DIGEST",
     "spec.manifest": "Manifest",
     "spec.mediatypes": "MediaType manifest_accept_header",
-    "spec.models": "Descriptor DockerManifest DockerManifestList ImageIndex ImageManifest OpaqueManifest Platform",
+    "spec.models": (
+        "Descriptor DockerManifest DockerManifestList ImageIndex ImageManifest OpaqueManifest Platform"
+    ),
     "spec.reference": "Reference",
     "transport.engine": "AiohttpTransport",
     "transport.hosts": "HostConfig",

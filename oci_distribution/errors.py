@@ -448,21 +448,15 @@ STATUS_CLASSES: dict[int, type[ResponseError]] = {
 class CopyError(OCIError, ExceptionGroup[Exception]):
     """A copy failed; `errors` holds every reason, each with the request that met it."""
 
-    def __new__(cls, message: str, errors: Sequence[Exception]) -> Self:
-        """Build the group; `errors` may not be empty."""
-        return super().__new__(cls, message, errors)
-
     @property
     def errors(self) -> tuple[Exception, ...]:
         """The reasons, in the order they happened."""
         return self.exceptions
 
-    def derive(self, excs: Sequence[Exception]) -> CopyError:
+    def derive(self, excs: Sequence[Exception]) -> CopyError:  # type: ignore[override]
         """Return the part of this group that holds `excs` (called by `except*` and `split`)."""
         return CopyError(self.message, excs)
 
     def __str__(self) -> str:
         reasons = "; ".join(str(error) for error in self.exceptions)
         return f"{self.message}: {reasons}"
-
-

@@ -6,7 +6,7 @@ A sink is called synchronously, on the event loop: it must be quick and must not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ _sinks: ContextVar[tuple[EventSink, ...]] = ContextVar("oci_distribution_sinks",
 
 
 @contextmanager
-def observe(sink: EventSink) -> Iterator[None]:
+def observe(sink: EventSink) -> Generator[None]:
     """Let `sink` hear what happens under this `with`; sinks further out hear it too."""
     token = _sinks.set((*_sinks.get(), sink))
     try:

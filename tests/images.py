@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import oci_distribution as oci
 
 
-async def push_blob(store: oci.Store, data: bytes, media_type: str = oci.MediaType.IMAGE_LAYER) -> oci.Descriptor:
+async def push_blob(
+    store: oci.Store, data: bytes, media_type: str = oci.MediaType.IMAGE_LAYER
+) -> oci.Descriptor:
     """Push `data`, and return its descriptor."""
     descriptor = oci.Descriptor(media_type=media_type, digest=oci.Digest.of(data), size=len(data))
     await store.push_blob(descriptor, oci.BytesSource(data))
@@ -16,7 +18,11 @@ async def push_blob(store: oci.Store, data: bytes, media_type: str = oci.MediaTy
 
 
 async def push_image(
-    store: oci.Store, layers: Sequence[bytes] = (b"layer one", b"layer two"), *, tag: str | None = None, os: str = "linux"
+    store: oci.Store,
+    layers: Sequence[bytes] = (b"layer one", b"layer two"),
+    *,
+    tag: str | None = None,
+    os: str = "linux",
 ) -> oci.Manifest:
     """Push an image with these layers."""
     config = await push_blob(store, json.dumps({"os": os}).encode(), oci.MediaType.IMAGE_CONFIG)
@@ -26,7 +32,9 @@ async def push_image(
     return manifest
 
 
-async def push_index(store: oci.Store, images: Sequence[oci.Manifest], *, tag: str | None = None) -> oci.Manifest:
+async def push_index(
+    store: oci.Store, images: Sequence[oci.Manifest], *, tag: str | None = None
+) -> oci.Manifest:
     """Push an index of manifests that are there."""
     index = oci.Manifest.of(oci.ImageIndex(manifests=tuple(image.descriptor for image in images)))
     await store.push_manifest(index, tags=() if tag is None else (tag,))

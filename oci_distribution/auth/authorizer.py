@@ -105,8 +105,10 @@ class Authorizer:
     options: TokenOptions = field(default_factory=TokenOptions)
     trusted_origins: Collection[Origin] = ()
     clock: Callable[[], float] = time.monotonic
-    _flights: SingleFlight[TokenKey, Token] = field(default_factory=SingleFlight, init=False)
-    _credentials: dict[tuple[str, str | None], tuple[Credential, float]] = field(default_factory=dict, init=False)
+    _flights: SingleFlight[TokenKey, Token] = field(default_factory=SingleFlight[TokenKey, Token], init=False)
+    _credentials: dict[tuple[str, str | None], tuple[Credential, float]] = field(
+        default_factory=dict, init=False
+    )
     _ready: dict[tuple[Origin, str, str], Token] = field(default_factory=dict, init=False)
     _wider: dict[tuple[Origin, Scope], Scope] = field(default_factory=dict, init=False)
     _refresh_tokens: dict[tuple[str, str, str], str] = field(default_factory=dict, init=False)
@@ -168,7 +170,14 @@ class Authorizer:
         return self._wider.get((origin, ours), ours)
 
     async def _value(
-        self, origin: Origin, registry: str, challenge: Challenge, wanted: Scope, scope: str, *, rejected: str | None
+        self,
+        origin: Origin,
+        registry: str,
+        challenge: Challenge,
+        wanted: Scope,
+        scope: str,
+        *,
+        rejected: str | None,
     ) -> str | None:
         credential = await self._credential(registry, Scope.parse(scope).repository)
         if challenge.scheme == "basic":
@@ -199,15 +208,20 @@ class Authorizer:
         try:
             url = resolve_url(f"{origin}/", realm)
         except ValueError as error:
-            raise TokenError(f"{registry} names a token server that is none: {error}", context=context) from None
+            raise TokenError(
+                f"{registry} names a token server that is none: {error}", context=context
+            ) from None
         reason = why_forbidden(origin, url, trusted=self.trusted_origins)
         if not realm or reason is not None:
             raise ForbiddenOrigin(
-                f"{registry} names a token server at {redact_url(url)}: {reason or 'it names none'}", context=context
+                f"{registry} names a token server at {redact_url(url)}: {reason or 'it names none'}",
+                context=context,
             )
         return url
 
-    async def _token(self, key: TokenKey, registry: str, credential: Credential, rejected: str | None) -> Token:
+    async def _token(
+        self, key: TokenKey, registry: str, credential: Credential, rejected: str | None
+    ) -> Token:
         async def fetch() -> Token:
             cache = self.token_cache
             if cache is not None and (known := await cache.get(key)) is not None:
@@ -254,12 +268,21 @@ class Authorizer:
         if refresh:
             form |= {"grant_type": "refresh_token", "refresh_token": refresh}
         else:
-            form |= {"grant_type": "password", "username": credential.username, "password": credential.password}
+            form |= {
+                "grant_type": "password",
+                "username": credential.username,
+                "password": credential.password,
+            }
         body = urlencode({name: value for name, value in form.items() if value}).encode()
         return TokenRequest("POST", key.realm, (("Content-Type", "application/x-www-form-urlencoded"),), body)
 
     def _read(
-        self, key: TokenKey, registry: str, credential: Credential, request: TokenRequest, response: TokenResponse
+        self,
+        key: TokenKey,
+        registry: str,
+        credential: Credential,
+        request: TokenRequest,
+        response: TokenResponse,
     ) -> Token:
         context = RequestContext(request.method, redact_url(request.url), registry, response.status)
         if response.status != 200:
@@ -267,7 +290,9 @@ class Authorizer:
         try:
             body = _TokenBody.model_validate_json(response.content)
         except ValidationError:
-            raise TokenError("the token server's answer is not the JSON that it must be", context=context) from None
+            raise TokenError(
+                "the token server's answer is not the JSON that it must be", context=context
+            ) from None
         by_get = request.method == "GET"
         value = (body.token or body.access_token) if by_get else (body.access_token or body.token)
         if not value or not value.isascii() or not value.isprintable():

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 __all__ = ["Challenge", "parse_challenges"]
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?=\s|,|$)(?!\s*=)", re.ASCII)
-_PARAMETER = re.compile(rf"[\s,]*({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_TOKEN}|[^\s,\"]*))(?=\s*(?:,|$))", re.ASCII)
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)(?!\s*=)", re.ASCII)
+_PARAMETER = re.compile(
+    rf"[\s,]*({_WORD})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_WORD}|[^\s,\"]*))(?=\s*(?:,|$))", re.ASCII
+)
 _TOKEN68 = re.compile(r"\s+([A-Za-z0-9\-._~+/]+=*)(?=\s*(?:,|$))", re.ASCII)
 
 
@@ -50,5 +52,7 @@ def _parse(value: str) -> Iterator[Challenge]:
         while parameter := _PARAMETER.match(value, position):
             position = parameter.end()
             quoted, bare = parameter[2], parameter[3]
-            parameters.setdefault(parameter[1].lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare)
+            parameters.setdefault(
+                parameter[1].lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
+            )
         yield Challenge(scheme[1].lower(), parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -12,7 +12,7 @@ _direct: ContextVar[bool] = ContextVar("oci_distribution_direct", default=False)
 
 
 @contextmanager
-def direct_requests() -> Iterator[None]:
+def direct_requests() -> Generator[None]:
     """Send the requests under this `with` without authorization; tasks started inside follow."""
     token = _direct.set(True)
     try:

@@ -103,7 +103,9 @@ class AuthFile(BaseModel):
             # Without the cause: it could quote what the file holds.
             first = error.errors(include_input=False, include_url=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"][:1])
-            raise CredentialError(f"{name} is no credential file{f' (see {where!r})' if where else ''}") from None
+            raise CredentialError(
+                f"{name} is no credential file{f' (see {where!r})' if where else ''}"
+            ) from None
 
     async def credential(self, host: str, repository: str | None) -> Credential:
         """Return the credential for a registry; anonymous when there is none.
@@ -214,7 +216,9 @@ class _SearchingProvider:
 
 def _search_path(environment: Mapping[str, str]) -> list[Path]:
     home = Path(environment.get("HOME") or Path.home())
-    runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid() if hasattr(os, 'getuid') else 0}"
+    runtime = (
+        environment.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid() if hasattr(os, 'getuid') else 0}"
+    )
     config = environment.get("XDG_CONFIG_HOME") or home / ".config"
     docker = environment.get("DOCKER_CONFIG") or home / ".docker"
     named = environment.get("REGISTRY_AUTH_FILE")

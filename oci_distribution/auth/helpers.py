@@ -47,7 +47,9 @@ async def ask_helper(path: str, server: str) -> Credential:
                 [path, "get"], input=server.encode(), stderr=subprocess.DEVNULL, check=False
             )
     except TimeoutError:
-        raise CredentialError(f"{path} took longer than {TIMEOUT:.0f} seconds to answer for {server}") from None
+        raise CredentialError(
+            f"{path} took longer than {TIMEOUT:.0f} seconds to answer for {server}"
+        ) from None
     except OSError as error:
         raise CredentialError(f"{path} cannot be run: {error.strerror}") from error
     if result.returncode:

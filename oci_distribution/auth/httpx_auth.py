@@ -28,7 +28,7 @@ _NAMED = re.compile(r"/v2/(.+)/(?:manifests|blobs|tags|referrers)/")
 
 
 class RegistryAuth(httpx.Auth):
-    """Authorises the requests of an `httpx.AsyncClient` to registries: `httpx.AsyncClient(auth=RegistryAuth())`.
+    """Authorises requests to registries of any `httpx.AsyncClient(auth=RegistryAuth())`.
 
     The scope is read off the path, or given as the request's extension `oci_scope`. A challenge that does
     not come from the origin that was asked, but from where it redirected to, is not answered. A body that
@@ -42,7 +42,9 @@ class RegistryAuth(httpx.Auth):
     requires_request_body = False
     requires_response_body = False
 
-    def __init__(self, authorizer: Authorizer | None = None, *, auth_provider: AuthProvider | None = None) -> None:
+    def __init__(
+        self, authorizer: Authorizer | None = None, *, auth_provider: AuthProvider | None = None
+    ) -> None:
         self._authorizer = authorizer or Authorizer(
             auth_provider or default_auth_provider(),
             fetch_token,
@@ -110,7 +112,9 @@ async def fetch_token(request: TokenRequest) -> TokenResponse:
             async for piece in response.aiter_raw():
                 content += piece
                 if len(content) > MAX_TOKEN_BODY:
-                    raise TokenError(f"the token server's answer is longer than {MAX_TOKEN_BODY} bytes", context=context)
+                    raise TokenError(
+                        f"the token server's answer is longer than {MAX_TOKEN_BODY} bytes", context=context
+                    )
             return TokenResponse(response.status_code, response.headers, bytes(content))
     except httpx.ConnectError as error:
         raise ConnectError(str(error), context=context) from error

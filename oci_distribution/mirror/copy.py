@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import anyio
 
@@ -75,8 +75,10 @@ async def copy(
     run = _Run(source, target, anyio.Semaphore(concurrency), anyio.Semaphore(streams))
     try:
         return await run.root(source_reference, wanted, tag)
-    except Exception as error:
-        raise CopyError(f"cannot copy {source_reference} from {source!r} to {target!r}", _flat(error)) from None
+    except Exception as error:  # noqa: BLE001 - a fan-out raises one type always; nothing is lost
+        raise CopyError(
+            f"cannot copy {source_reference} from {source!r} to {target!r}", _flat(error)
+        ) from None
 
 
 def _target_reference(source_reference: str, target_reference: str | None) -> tuple[str, str | None]:
@@ -94,9 +96,10 @@ def _target_reference(source_reference: str, target_reference: str | None) -> tu
 
 def _flat(error: Exception) -> list[Exception]:
     """Return the reasons out of the nested groups that task groups make."""
-    if isinstance(error, ExceptionGroup):
-        return [reason for inner in error.exceptions for reason in _flat(inner)]
-    return [error]
+    if not isinstance(error, ExceptionGroup):
+        return [error]
+    group = cast("ExceptionGroup[Exception]", error)
+    return [reason for inner in group.exceptions for reason in _flat(inner)]
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class _Run:
     blobs: anyio.Semaphore
     streams: anyio.Semaphore
     images: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(IMAGES))
-    started: dict[_Key, anyio.Event] = field(default_factory=dict)
+    started: dict[_Key, anyio.Event] = field(default_factory=dict[_Key, anyio.Event])
     report: CopyReport = field(init=False)
 
     async def root(self, source_reference: str, wanted: str, tag: str | None) -> CopyReport:
@@ -145,7 +148,9 @@ class _Run:
         self.report.bytes_copied += len(manifest.raw)
         self._finished(manifest.descriptor, CopyOutcome.COPIED, self.report.manifests)
 
-    async def _all(self, children: Iterable[Descriptor], work: Callable[[Descriptor], Awaitable[None]]) -> None:
+    async def _all(
+        self, children: Iterable[Descriptor], work: Callable[[Descriptor], Awaitable[None]]
+    ) -> None:
         """Do `work` for each child at once; what another parent has begun is only waited for."""
         async with anyio.create_task_group() as group:
             for child in children:
@@ -219,7 +224,10 @@ class _Observed:
             if self.size >= LARGE:
                 await self.streams.acquire()
                 turn.callback(self.streams.release)
-            async with self.source.open(offset) as stream, aclosing(self._pieces(stream, offset, turn)) as pieces:
+            async with (
+                self.source.open(offset) as stream,
+                aclosing(self._pieces(stream, offset, turn)) as pieces,
+            ):
                 yield pieces
 
     async def _pieces(

@@ -24,8 +24,8 @@ class CopyReport:
     """
 
     root: Descriptor
-    manifests: Counter[CopyOutcome] = field(default_factory=Counter)
-    blobs: Counter[CopyOutcome] = field(default_factory=Counter)
+    manifests: Counter[CopyOutcome] = field(default_factory=Counter[CopyOutcome])
+    blobs: Counter[CopyOutcome] = field(default_factory=Counter[CopyOutcome])
     bytes_copied: int = 0
 
     @property

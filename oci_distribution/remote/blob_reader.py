@@ -42,10 +42,10 @@ class BlobReader:
         Raises:
             RuntimeError: The reader is not open, and only a digest was given.
         """
-        if isinstance(self._blob, Digest):
-            msg = "the size of this blob is known once the reader is open"
-            raise RuntimeError(msg)
-        return self._blob
+        if isinstance(self._blob, Descriptor):
+            return self._blob
+        msg = "the size of this blob is known once the reader is open"
+        raise RuntimeError(msg)
 
     @property
     def verified(self) -> bool:
@@ -99,7 +99,9 @@ class BlobReader:
             LimitExceeded: The blob is longer.
         """
         if self.descriptor.size > limit:
-            raise LimitExceeded(f"blob {self.descriptor.digest} has {self.descriptor.size} bytes, more than {limit}")
+            raise LimitExceeded(
+                f"blob {self.descriptor.digest} has {self.descriptor.size} bytes, more than {limit}"
+            )
         return b"".join([piece async for piece in self])
 
     async def _verify(self, answer: OpenAnswer, blob: Descriptor) -> AsyncGenerator[bytes]:
@@ -116,7 +118,8 @@ class BlobReader:
                 held = piece
             check(hasher, blob)
         except ContentError as error:
-            raise error.about(answer.context)
+            error.about(answer.context)
+            raise
         self._verified = True
         if held:
             yield held
@@ -134,5 +137,7 @@ def _described(blob: Descriptor | Digest, answer: OpenAnswer) -> Descriptor:
             raise SizeMismatch(reason).about(answer.context)
         return Descriptor(media_type=MediaType.OCTET_STREAM, digest=blob, size=length)
     if length is not None and length != blob.size:
-        raise SizeMismatch(f"{blob.digest} is announced with {length} bytes, not {blob.size}").about(answer.context)
+        raise SizeMismatch(f"{blob.digest} is announced with {length} bytes, not {blob.size}").about(
+            answer.context
+        )
     return blob

@@ -87,7 +87,9 @@ class Client:
             msg = "give either http or transport: a client of yours has its own transport"
             raise ValueError(msg)
         self._owns_http = http is None
-        self._hosts = {check_registry(name): config for name, config in {**DEFAULT_HOSTS, **(hosts or {})}.items()}
+        self._hosts = {
+            check_registry(name): config for name, config in {**DEFAULT_HOSTS, **(hosts or {})}.items()
+        }
         self._max_manifest = max_manifest
         trusted = frozenset(Origin.of(origin) for origin in trusted_origins)
         self._http = http if http is not None else RegistryHTTPClient(transport=transport)
@@ -104,7 +106,9 @@ class Client:
             authorizer = Authorizer(
                 auth_provider if auth_provider is not None else default_auth_provider(),
                 fetch=self._sender.fetch_token,
-                challenge_cache=MemoryChallengeCache() if challenge_cache is Default.MEMORY else challenge_cache,
+                challenge_cache=MemoryChallengeCache()
+                if challenge_cache is Default.MEMORY
+                else challenge_cache,
                 token_cache=MemoryTokenCache() if token_cache is Default.MEMORY else token_cache,
                 options=token_options or TokenOptions(),
                 trusted_origins=trusted,

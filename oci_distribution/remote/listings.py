@@ -35,7 +35,9 @@ async def pages(sender: Sender, host: Host, endpoint: Endpoint) -> AsyncGenerato
         if target is None:
             return
         if target in seen:
-            raise ProtocolError("the listing leads back to a page that was there before", context=answer.context)
+            raise ProtocolError(
+                "the listing leads back to a page that was there before", context=answer.context
+            )
         seen.add(target)
         endpoint = follow_page(endpoint, target)
     raise LimitExceeded(f"the listing has more than {MAX_PAGES} pages")

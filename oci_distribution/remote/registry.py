@@ -12,8 +12,8 @@ from oci_distribution.content.protocols import MountPoint, PushOutcome
 from oci_distribution.content.sources import SourceLike, as_source, describe
 from oci_distribution.errors import (
     ContentError,
-    DigestMismatch,
     Denied,
+    DigestMismatch,
     InvalidDigest,
     ProtocolError,
     Unsupported,
@@ -89,9 +89,10 @@ class Registry:
         await self.version()
 
     async def version(self) -> str | None:
-        """Return what the registry says of its API version, `registry/2.0`; None when it says nothing (end-1)."""
+        """Return the API version that the registry names, `registry/2.0` (end-1); None if it names none."""
         answer = await self.sender.request(self.host, endpoints.ping(), limit=self.max_manifest)
-        return answer.headers.get(DOCKER_API_VERSION)
+        version: str | None = answer.headers.get(DOCKER_API_VERSION)
+        return version
 
     async def stat_manifest(self, repository: str, reference: str) -> Descriptor:
         """Return the descriptor of a manifest (end-3).
@@ -116,7 +117,9 @@ class Registry:
         media_type = parse_media_type(answer.headers.get("Content-Type"))
         announced = _announced_digest(answer)
         if digest is not None and announced is not None and announced != digest:
-            raise DigestMismatch(f"asked for {digest}, and the registry names {announced}").about(answer.context)
+            raise DigestMismatch(f"asked for {digest}, and the registry names {announced}").about(
+                answer.context
+            )
         digest = digest or announced
         if digest is None or size is None or media_type is None:
             return (await self.get_manifest(repository, reference)).descriptor
@@ -143,9 +146,12 @@ class Registry:
         try:
             return Manifest.parse(answer.content, media_type, digest=digest or _announced_digest(answer))
         except ContentError as error:
-            raise error.about(answer.context)
+            error.about(answer.context)
+            raise
 
-    async def push_manifest(self, repository: str, manifest: Manifest, tags: Sequence[str] = ()) -> Descriptor:
+    async def push_manifest(
+        self, repository: str, manifest: Manifest, tags: Sequence[str] = ()
+    ) -> Descriptor:
         """Store a manifest byte for byte (end-7a).
 
         Args:
@@ -169,7 +175,9 @@ class Registry:
             answer = await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER, body=manifest.raw)
             stored = _announced_digest(answer)
             if stored is not None and stored != manifest.digest:
-                raise DigestMismatch(f"the registry stored {stored}, not {manifest.digest}").about(answer.context)
+                raise DigestMismatch(f"the registry stored {stored}, not {manifest.digest}").about(
+                    answer.context
+                )
         return manifest.descriptor
 
     async def stat_blob(self, repository: str, digest: str) -> Descriptor:
@@ -209,7 +217,7 @@ class Registry:
         media_type: str = MediaType.OCTET_STREAM,
         mount_from: MountPoint | None = None,
     ) -> tuple[Descriptor, PushOutcome]:
-        """Store a blob: asked for first, mounted if possible, else streamed in one PUT (end-4a, end-6, end-11).
+        """Store a blob: asked for, mounted if possible, else streamed in one PUT (end-4a, end-6, end-11).
 
         Args:
             repository: Name of the repository.
@@ -257,7 +265,9 @@ class Registry:
             page_size: Names asked for at a time; by default the registry decides.
             last: Start after this name.
         """
-        async for answer in pages(self.sender, self.host, endpoints.list_repositories(n=page_size, last=last)):
+        async for answer in pages(
+            self.sender, self.host, endpoints.list_repositories(n=page_size, last=last)
+        ):
             for name in _document(RepositoryList, answer).repositories:
                 yield name
 

@@ -151,7 +151,9 @@ class Repository:
         self, descriptor: Descriptor, source: Source, *, mount_from: MountPoint | None = None
     ) -> PushOutcome:
         """Store a blob by the cheapest way that the registry offers."""
-        _, outcome = await self.registry.push_blob(self.name, source, descriptor=descriptor, mount_from=mount_from)
+        _, outcome = await self.registry.push_blob(
+            self.name, source, descriptor=descriptor, mount_from=mount_from
+        )
         return outcome
 
     async def push_manifest(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> None:

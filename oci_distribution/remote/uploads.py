@@ -61,7 +61,9 @@ class Upload:
             mount_from: A repository of the same registry that holds it.
         """
         if self.source.size != self.blob.size:
-            raise SizeMismatch(f"the source of {self.blob.digest} has {self.source.size} bytes, not {self.blob.size}")
+            raise SizeMismatch(
+                f"the source of {self.blob.digest} has {self.source.size} bytes, not {self.blob.size}"
+            )
         if await self.exists():
             return PushOutcome.EXISTED
         location = None
@@ -71,7 +73,7 @@ class Upload:
                 return PushOutcome.MOUNTED
 
         async def attempt(number: int) -> None:
-            # After a failure nobody knows whether the registry had it all (ggcr#431: an upload that "failed" had).
+            # After a failure nobody knows whether the registry had it all (ECR has, ggcr#431).
             if number > 1 and await self.exists():
                 return
             await self._send(location if number == 1 else None)
@@ -82,7 +84,9 @@ class Upload:
     async def exists(self) -> bool:
         """Ask whether the repository holds the blob."""
         try:
-            await self.sender.request(self.host, endpoints.head_blob(self.name, self.blob.digest), limit=SMALL_ANSWER)
+            await self.sender.request(
+                self.host, endpoints.head_blob(self.name, self.blob.digest), limit=SMALL_ANSWER
+            )
         except NotFound:
             return False
         return True
@@ -112,7 +116,9 @@ class Upload:
             raise
         stored = answer.headers.get(DOCKER_CONTENT_DIGEST)
         if stored is not None and stored != self.blob.digest:
-            raise DigestMismatch(f"the registry stored {stored}, not {self.blob.digest}").about(answer.context)
+            raise DigestMismatch(f"the registry stored {stored}, not {self.blob.digest}").about(
+                answer.context
+            )
 
     def _location(self, answer: Answer) -> str:
         location = answer.headers.get("Location")
@@ -133,7 +139,9 @@ class Upload:
                 self.host, endpoints.upload_status(self.name, location), limit=SMALL_ANSWER
             )
             newest = self._location(status) if "Location" in status.headers else location
-            await self.sender.request(self.host, endpoints.cancel_upload(self.name, newest), limit=SMALL_ANSWER)
+            await self.sender.request(
+                self.host, endpoints.cancel_upload(self.name, newest), limit=SMALL_ANSWER
+            )
 
 
 def mount_name(point: MountPoint | None, domain: object, name: str) -> str | None:

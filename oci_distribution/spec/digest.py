@@ -29,7 +29,7 @@ _ENCODED = {
 
 
 class Digest(str):
-    """A checked content digest, `algorithm:encoded`: still a string, so it prints, hashes and compares as one.
+    """A checked digest, `algorithm:encoded`; still a string, so it prints, hashes and compares as one.
 
     Args:
         text: For example `sha256:` and 64 lower-case hexadecimal digits.
@@ -79,7 +79,9 @@ class Digest(str):
         return f"Digest({str(self)!r})"
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         """Let pydantic models hold digests: checked when read, plain strings when written."""
         del source, handler
         return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())

@@ -11,7 +11,13 @@ from enum import Enum
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from oci_distribution.errors import BlobUnknown, BlobUploadUnknown, ManifestUnknown, NameUnknown, ResponseError
+from oci_distribution.errors import (
+    BlobUnknown,
+    BlobUploadUnknown,
+    ManifestUnknown,
+    NameUnknown,
+    ResponseError,
+)
 from oci_distribution.spec.mediatypes import manifest_accept_header
 from oci_distribution.spec.urls import with_query
 
@@ -103,7 +109,7 @@ def _manifest(method: str, name: str, reference: str) -> Endpoint:
 
 
 def put_manifest(name: str, reference: str, media_type: str) -> Endpoint:
-    """end-7a: `PUT /v2/<name>/manifests/<reference>`. By digest or tag, the same bytes give the same result."""
+    """end-7a: `PUT /v2/<name>/manifests/<reference>`. Sent twice, it does the same."""
     return Endpoint(
         "PUT",
         f"/v2/{name}/manifests/{reference}",
@@ -127,7 +133,9 @@ def head_blob(name: str, digest: str) -> Endpoint:
 def get_blob(name: str, digest: str) -> Endpoint:
     """end-2: `GET /v2/<name>/blobs/<digest>`; 206 only when a `Range` was sent."""
     accepted = frozenset({200, 206})
-    return Endpoint("GET", f"/v2/{name}/blobs/{digest}", accepted, _pull(name), Kind.DOWNLOAD, unknown=BlobUnknown)
+    return Endpoint(
+        "GET", f"/v2/{name}/blobs/{digest}", accepted, _pull(name), Kind.DOWNLOAD, unknown=BlobUnknown
+    )
 
 
 def delete_blob(name: str, digest: str) -> Endpoint:
@@ -149,7 +157,7 @@ def start_upload(name: str, *, digest_algorithm: str | None = None) -> Endpoint:
 
 
 def mount_blob(name: str, digest: str, from_name: str) -> Endpoint:
-    """end-11: `POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>`: 201 mounted, 202 an upload instead.
+    """end-11: `POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>`: 201 mounted, 202 an upload.
 
     The repository pushed to comes first in the scope: some registries look only at the first.
     """
@@ -158,7 +166,7 @@ def mount_blob(name: str, digest: str, from_name: str) -> Endpoint:
 
 
 def put_upload(name: str, location: str, digest: str) -> Endpoint:
-    """end-4b, end-6: `PUT <location>?digest=<digest>` with the bytes. What became of it must be asked if in doubt."""
+    """end-4b, end-6: `PUT <location>?digest=<digest>` with the bytes. In doubt, ask what became of it."""
     return Endpoint(
         "PUT",
         with_query(location, "digest", digest),

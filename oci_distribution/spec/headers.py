@@ -18,8 +18,8 @@ __all__ = [
     "parse_chunk_min_length",
     "parse_content_length",
     "parse_content_range",
-    "parse_list",
     "parse_links",
+    "parse_list",
     "parse_media_type",
     "parse_retry_after",
     "parse_upload_range",
@@ -33,7 +33,12 @@ OCI_CHUNK_MIN_LENGTH: Final = "OCI-Chunk-Min-Length"
 OCI_FILTERS_APPLIED: Final = "OCI-Filters-Applied"
 OCI_SUBJECT: Final = "OCI-Subject"
 OCI_TAG: Final = "OCI-Tag"
-REQUEST_ID_HEADERS: Final = ("X-Request-Id", "X-Github-Request-Id", "X-Amzn-Requestid", "X-Ms-Correlation-Request-Id")
+REQUEST_ID_HEADERS: Final = (
+    "X-Request-Id",
+    "X-Github-Request-Id",
+    "X-Amzn-Requestid",
+    "X-Ms-Correlation-Request-Id",
+)
 """What servers call a request in their own logs: most, GHCR, ECR, ACR."""
 
 MAX_CHUNK_MIN_LENGTH: Final = 1 << 30
@@ -67,7 +72,9 @@ class ContentRange:
 
 def parse_content_range(value: str | None) -> ContentRange | None:
     """Parse `bytes 0-99/200` (RFC 9110 section 14.4); None when absent, malformed or unsatisfied."""
-    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", (value or "").strip(), re.ASCII)
+    match = re.fullmatch(
+        r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", (value or "").strip(), re.ASCII
+    )
     if match is None:
         return None
     start, last, total = int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])
@@ -82,7 +89,7 @@ def range_header(start: int, stop: int | None = None) -> str:
 
 
 def chunk_range(start: int, length: int) -> str:
-    """Return the `Content-Range` of a chunk: inclusive, without unit and total ("Pushing a blob in chunks")."""
+    """Return a chunk's `Content-Range`: inclusive, without unit and total ("Pushing a blob in chunks")."""
     return f"{start}-{start + length - 1}"
 
 
@@ -106,7 +113,7 @@ def parse_chunk_min_length(value: str | None) -> int:
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Return the seconds of a `Retry-After` in either form (RFC 9110 section 10.2.3); None when absent or malformed.
+    """Return the seconds of a `Retry-After` in either form (RFC 9110 section 10.2.3); None without one.
 
     Args:
         value: The header.
@@ -132,12 +139,14 @@ class Link:
     relations: frozenset[str]
 
 
-_LINK = re.compile(r"\s*<([^>]*)>((?:\s*;\s*[^,;\s=]+(?:\s*=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^,;\"]*))?)*)\s*(?:,|$)")
+_LINK = re.compile(
+    r"\s*<([^>]*)>((?:\s*;\s*[^,;\s=]+(?:\s*=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^,;\"]*))?)*)\s*(?:,|$)"
+)
 _PARAMETER = re.compile(r";\s*([^,;\s=]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^,;\"]*))")
 
 
 def parse_links(values: Iterable[str]) -> Iterator[Link]:
-    """Parse `Link` headers (RFC 8288): several links, quoted or bare relations; stops at what it cannot read."""
+    """Parse `Link` headers (RFC 8288): several links, quoted or bare; stops at what it cannot read."""
     for value in values:
         position = 0
         while match := _LINK.match(value, position):

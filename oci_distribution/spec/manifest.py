@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -120,7 +120,7 @@ class Manifest:
 
     @property
     def children(self) -> tuple[Descriptor, ...]:
-        """What it needs: config and layers, or the manifests of an index; empty for types we cannot interpret."""
+        """What it needs: config and layers, or an index's manifests; empty for types we cannot interpret."""
         content = self.content
         return () if isinstance(content, OpaqueManifest) else content.children
 
@@ -165,13 +165,15 @@ def _load(raw: bytes) -> dict[str, Any]:
         raise InvalidManifest("manifest is malformed: not JSON") from None
     if not isinstance(document, dict):
         raise InvalidManifest("manifest is malformed: not a JSON object")
-    return document
+    return cast("dict[str, Any]", document)
 
 
 def _kind_by_fields(document: dict[str, Any]) -> str:
     """The image specification only recommends mediaType; without it the fields tell."""
     if document.get("schemaVersion") == 1:
-        return MediaType.DOCKER_MANIFEST_V1_SIGNED if "signatures" in document else MediaType.DOCKER_MANIFEST_V1
+        return (
+            MediaType.DOCKER_MANIFEST_V1_SIGNED if "signatures" in document else MediaType.DOCKER_MANIFEST_V1
+        )
     if "manifests" in document:
         return MediaType.IMAGE_INDEX
     if "config" in document or "layers" in document:
@@ -186,4 +188,6 @@ def _check_unambiguous(document: dict[str, Any], kind: str) -> None:
     if is_image and lists_images:
         raise InvalidManifest("manifest is ambiguous: it has 'manifests' and also 'layers' or 'config'")
     if kind in _MODELS and (is_image if is_index(kind) else lists_images):
-        raise InvalidManifest(f"manifest is ambiguous: it says it is {kind}, but has the fields of the other kind")
+        raise InvalidManifest(
+            f"manifest is ambiguous: it says it is {kind}, but has the fields of the other kind"
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -48,7 +48,7 @@ class _Document(BaseModel):
 def _null_as_list(value: Any) -> Any:
     if value is None:
         return ()
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def _null_as_dict(value: Any) -> Any:
@@ -150,7 +150,7 @@ class ImageManifest(_Versioned):
 class DockerManifest(ImageManifest):
     """Docker's image manifest, version 2 schema 2."""
 
-    media_type: Literal["application/vnd.docker.distribution.manifest.v2+json"] = MediaType.DOCKER_MANIFEST
+    media_type: str | None = MediaType.DOCKER_MANIFEST
 
 
 class ImageIndex(_Versioned):
@@ -168,11 +168,11 @@ class ImageIndex(_Versioned):
 class DockerManifestList(ImageIndex):
     """Docker's manifest list, version 2."""
 
-    media_type: Literal["application/vnd.docker.distribution.manifest.list.v2+json"] = MediaType.DOCKER_MANIFEST_LIST
+    media_type: str | None = MediaType.DOCKER_MANIFEST_LIST
 
 
 class OpaqueManifest(_Document):
-    """A manifest of a type that we can read and move, but not interpret (Docker schema 1, the old artifact)."""
+    """A manifest of a type that we can read, but not interpret (Docker schema 1, the old artifact)."""
 
     media_type: str | None = None
 
@@ -194,11 +194,13 @@ class ErrorBody(_Document):
     @classmethod
     def _accept_single(cls, value: Any) -> Any:
         """Read `{"code": …}` and `{"error": "text"}` too: proxies and token servers answer so."""
-        if isinstance(value, dict) and "errors" not in value:
-            if "code" in value:
-                return {"errors": [value]}
-            if isinstance(value.get("error"), str):
-                return {"errors": [{"code": value["error"].upper(), "message": value.get("error_description")}]}
+        document = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        if "errors" in document:
+            return document
+        if "code" in document:
+            return {"errors": [document]}
+        if isinstance(error := document.get("error"), str):
+            return {"errors": [{"code": error.upper(), "message": document.get("error_description")}]}
         return value
 
 

@@ -40,7 +40,9 @@ def check_repository(name: str) -> str:
         InvalidReference: It breaks the grammar, or is longer than 255 characters.
     """
     if len(name) > MAX_NAME_LENGTH:
-        raise InvalidReference(f"invalid repository name {name[:60]!r}…: longer than {MAX_NAME_LENGTH} characters")
+        raise InvalidReference(
+            f"invalid repository name {name[:60]!r}…: longer than {MAX_NAME_LENGTH} characters"
+        )
     if _REPOSITORY.fullmatch(name) is None:
         hint = "; it must be lower-case" if _REPOSITORY.fullmatch(name.lower()) else ""
         raise InvalidReference(f"invalid repository name {name!r}{hint}")
@@ -59,7 +61,7 @@ def check_tag(tag: str) -> str:
 
 
 def check_registry(host: str) -> str:
-    """Return the canonical form of a registry's `host` or `host:port`: Docker Hub's aliases become `docker.io`.
+    """Return the canonical form of a `host` or `host:port`: Docker Hub's aliases become `docker.io`.
 
     Raises:
         InvalidReference: It is no host with an optional port. IPv6 addresses stand in brackets.
@@ -180,7 +182,9 @@ def _split_tag(name: str) -> tuple[str, str | None]:
 def _split_registry(name: str) -> tuple[str, str]:
     """Tell a host from a first path component as docker does: by a dot, a colon, `localhost` or a capital."""
     first, slash, rest = name.partition("/")
-    is_host = bool(slash) and (any(c in first for c in ".:") or first == "localhost" or first != first.lower())
+    is_host = bool(slash) and (
+        any(c in first for c in ".:") or first == "localhost" or first != first.lower()
+    )
     registry, repository = (first, rest) if is_host else (DOCKER_HUB, name)
     if registry in _DOCKER_HUB_ALIASES and "/" not in repository:
         repository = _OFFICIAL_PREFIX + repository

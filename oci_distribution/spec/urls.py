@@ -132,5 +132,7 @@ def with_query(url: str, name: str, value: str) -> str:
     `name` is replaced where it already stands. `value` must need no escaping.
     """
     head, question, query = url.partition("?")
-    pairs = [pair for pair in query.split("&") if pair.partition("=")[0] != name] if question and query else []
+    pairs = (
+        [pair for pair in query.split("&") if pair.partition("=")[0] != name] if question and query else []
+    )
     return f"{head}?{'&'.join([*pairs, f'{name}={value}'])}"

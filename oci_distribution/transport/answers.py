@@ -50,7 +50,9 @@ class OpenAnswer:
 
     __slots__ = ("_closed", "_response", "_stack", "context", "headers", "status", "url")
 
-    def __init__(self, response: httpx.Response, url: str, context: RequestContext, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, response: httpx.Response, url: str, context: RequestContext, stack: AsyncExitStack
+    ) -> None:
         self._closed = False
         self._response = response
         self._stack = stack

@@ -25,7 +25,6 @@ from oci_distribution.errors import (
     TimeoutExceeded,
     TLSError,
     TransportError,
-    redact_url,
 )
 from oci_distribution.spec.headers import REQUEST_ID_HEADERS, parse_retry_after
 from oci_distribution.spec.models import ErrorBody
@@ -131,7 +130,9 @@ def _class_for(endpoint: Endpoint, status: int, details: tuple[ErrorDetail, ...]
 
 
 def _message(cls: type[ResponseError], status: int, details: tuple[ErrorDetail, ...], content: bytes) -> str:
-    said = "; ".join(f"{detail.code}: {detail.message}" if detail.message else detail.code for detail in details)
+    said = "; ".join(
+        f"{detail.code}: {detail.message}" if detail.message else detail.code for detail in details
+    )
     meaning = "" if cls is ResponseError or said else _words(cls)
     return ": ".join(part for part in (f"status {status}", meaning, said or _excerpt(content)) if part)
 

@@ -27,7 +27,14 @@ from oci_distribution.errors import (
     TokenError,
     redact_url,
 )
-from oci_distribution.events import RequestFailed, RequestSent, ResponseReceived, RetryScheduled, emit, listening
+from oci_distribution.events import (
+    RequestFailed,
+    RequestSent,
+    ResponseReceived,
+    RetryScheduled,
+    emit,
+    listening,
+)
 from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.urls import Origin, resolve_url
@@ -152,7 +159,7 @@ class Sender:
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
     timing: Timing = field(default_factory=Timing)
-    _paces: dict[Origin, Pace] = field(default_factory=dict, init=False)
+    _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
 
     async def request(
         self,
@@ -215,7 +222,9 @@ class Sender:
         return _Call(host, endpoint, host.url(endpoint.target), fixed, body)
 
     async def _retrying(self, once: Callable[[_Call], Awaitable[T]], call: _Call) -> T:
-        return await self.repeat(call.host, call.endpoint, lambda attempt: once(replace(call, attempt=attempt)))
+        return await self.repeat(
+            call.host, call.endpoint, lambda attempt: once(replace(call, attempt=attempt))
+        )
 
     async def repeat(self, host: Host, endpoint: Endpoint, once: Callable[[int], Awaitable[T]]) -> T:
         """Do something until it succeeds or our patience ends.
@@ -233,13 +242,17 @@ class Sender:
             except RequestError as error:
                 failed = len(attempts) + 1
                 if error.attempts or not self.retry.allows(error, endpoint, failed):
-                    raise error.with_attempts(attempts) if attempts else error
+                    if attempts:
+                        error.with_attempts(attempts)
+                    raise
                 delay = self.retry.delay(failed, error.retry_after, self.timing.random())
                 reason = f"status {error.status}" if error.status else type(error).__name__
                 if error.retry_after:
                     self._pace(host.origin).hold_off(error.retry_after)
             attempts.append(Attempt(reason, delay))
-            emit(RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay))
+            emit(
+                RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay)
+            )
             await self.timing.sleep(delay)
 
     async def _exchange(self, call: _Call) -> OpenAnswer:
@@ -267,7 +280,9 @@ class Sender:
         try:
             target = resolve_url(call.url, location)
         except ValueError as error:
-            raise ProtocolError(f"status {answer.status} with a bad Location: {error}", context=context) from None
+            raise ProtocolError(
+                f"status {answer.status} with a bad Location: {error}", context=context
+            ) from None
         self.check_target(call.host, target, context)
         return target
 
@@ -279,7 +294,9 @@ class Sender:
         """
         reason = why_forbidden(host.origin, target, trusted=self.trusted_origins)
         if reason is not None:
-            raise ForbiddenOrigin(f"{host.registry} sends us to {redact_url(target)}: {reason}", context=context)
+            raise ForbiddenOrigin(
+                f"{host.registry} sends us to {redact_url(target)}: {reason}", context=context
+            )
 
     async def _authorised(self, call: _Call) -> OpenAnswer:
         """Send one request with our authorization, if its origin is the registry's own."""
@@ -300,7 +317,9 @@ class Sender:
 
     async def _refusal(self, call: _Call, answer: OpenAnswer) -> RequestError:
         content = await answer.read_head(MAX_ERROR_BODY)
-        return response_error(call.endpoint, response_context(call.context, answer.status, answer.headers), content)
+        return response_error(
+            call.endpoint, response_context(call.context, answer.status, answer.headers), content
+        )
 
     async def _send(self, call: _Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
@@ -343,7 +362,9 @@ class Sender:
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
         extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
-        return httpx.Request(call.endpoint.method, _parsed(url), headers=headers, stream=stream, extensions=extensions)
+        return httpx.Request(
+            call.endpoint.method, _parsed(url), headers=headers, stream=stream, extensions=extensions
+        )
 
     def _pace(self, origin: Origin) -> Pace:
         pace = self._paces.get(origin)

@@ -71,7 +71,9 @@ async def test_a_second_copy_sends_nothing(client: oci.Client, image: str, regis
     assert sum(isinstance(event, oci.RequestSent) for event in sent) == 2
 
 
-async def test_within_one_registry_everything_is_mounted(client: oci.Client, image: str, registry_2: str) -> None:
+async def test_within_one_registry_everything_is_mounted(
+    client: oci.Client, image: str, registry_2: str
+) -> None:
     """Real registries mount what we ask them to."""
     report = await copied(client, image, f"{registry_2}/copy/mounted:v1")
 
@@ -86,7 +88,9 @@ async def test_layouts_of_other_tools_are_read(
 
     await copied(client, f"oci:{tmp_path / 'layout'}", f"{registry_3}/from/layout:v1")
 
-    assert crane("digest", "--insecure", f"{registry_3}/from/layout:v1") == crane("digest", "--insecure", image)
+    assert crane("digest", "--insecure", f"{registry_3}/from/layout:v1") == crane(
+        "digest", "--insecure", image
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, 5 << 20])

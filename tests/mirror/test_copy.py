@@ -128,7 +128,9 @@ async def test_one_slot_of_each_is_enough_within_one_host(registry: RunningRegis
         repository = client.registry(registry.url).repository("team/source")
         unmountable = _Unmountable(repository)
         with anyio.fail_after(20):
-            await oci.copy(unmountable, "v1", repository.registry.repository("team/other"), concurrency=1, streams=1)
+            await oci.copy(
+                unmountable, "v1", repository.registry.repository("team/other"), concurrency=1, streams=1
+            )
 
             report = await oci.copy(repository, "v1", repository.registry.repository("team/other"))
 
@@ -178,7 +180,9 @@ async def test_only_what_is_missing_is_sent(source: oci.Repository, target: oci.
     assert report.bytes_copied == len(b"new") + len(image.raw)
 
 
-async def test_by_digest_no_tag_is_set(index: oci.Manifest, source: oci.Repository, target: oci.Repository) -> None:
+async def test_by_digest_no_tag_is_set(
+    index: oci.Manifest, source: oci.Repository, target: oci.Repository
+) -> None:
     """A digest names content, and so does the copy."""
     await oci.copy(source, index.digest, target)
 
@@ -218,7 +222,9 @@ async def test_numbers_below_one_are_refused(source: oci.Repository, target: oci
         await oci.copy(source, "v1", target, concurrency=0)
 
 
-async def test_what_is_missing_at_the_source_is_one_copy_error(source: oci.Repository, target: oci.Repository) -> None:
+async def test_what_is_missing_at_the_source_is_one_copy_error(
+    source: oci.Repository, target: oci.Repository
+) -> None:
     """A fan-out raises one type always, and `errors` says which request met it."""
     with pytest.raises(oci.CopyError) as caught:
         await oci.copy(source, "v1", target)

@@ -1,6 +1,6 @@
 """Build the package, install its wheel in a clean environment, and look at what is in it.
 
-    python tests/package/check.py FOLDER
+python tests/package/check.py FOLDER
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def check_wheel(wheel: Path) -> None:
 
 def check_sdist(sdist: Path) -> None:
     """A source distribution can run its own tests."""
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     for wanted in ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "tox.ini", "tests/conftest.py"):
         assert wanted in names, f"{sdist.name} lacks {wanted}"
 

@@ -74,7 +74,9 @@ def test_a_404_without_a_body_is_about_what_was_asked(
     assert isinstance(error, errors.NotFound)
 
 
-@pytest.mark.parametrize("content", ["<html><h1>502 Bad Gateway</h1>", b"\xff\xfe\x00", '{"errors": 7}', "[]", "null"])
+@pytest.mark.parametrize(
+    "content", ["<html><h1>502 Bad Gateway</h1>", b"\xff\xfe\x00", '{"errors": 7}', "[]", "null"]
+)
 def test_a_body_that_is_not_the_specified_one_is_quoted(content: bytes | str) -> None:
     """Proxies answer HTML; the user sees the beginning of it, and no control characters."""
     error = error_of(MANIFEST, 502, content)
@@ -84,7 +86,9 @@ def test_a_body_that_is_not_the_specified_one_is_quoted(content: bytes | str) ->
     assert "status 502" in str(error)
 
 
-@pytest.mark.parametrize("content", ['{"errors": [{"code": 7, "message": null}]}', '{"code": "DENIED", "message": "no"}'])
+@pytest.mark.parametrize(
+    "content", ['{"errors": [{"code": 7, "message": null}]}', '{"code": "DENIED", "message": "no"}']
+)
 def test_sloppy_bodies_are_understood(content: str) -> None:
     """Numbers for codes and bodies without the list are seen in the wild."""
     error = error_of(MANIFEST, 400, content)
@@ -126,7 +130,9 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize(("foreign", "expected"), FOREIGN, ids=lambda value: getattr(value, "__name__", repr(value)))
+@pytest.mark.parametrize(
+    ("foreign", "expected"), FOREIGN, ids=lambda value: getattr(value, "__name__", repr(value))
+)
 def test_what_httpx_raises_is_mapped(foreign: Exception, expected: type[errors.RequestError]) -> None:
     """Nothing of httpx's reaches a caller, and the original is the cause."""
     with pytest.raises(errors.RequestError) as caught, mapped_failures(RequestContext("GET", "u", "r")):
@@ -139,11 +145,12 @@ def test_what_httpx_raises_is_mapped(foreign: Exception, expected: type[errors.R
 
 def test_every_class_of_httpx_is_in_the_table() -> None:
     """A class that httpx adds fails here first."""
+
     def below(cls: type[httpx.HTTPError]) -> set[type[httpx.HTTPError]]:
         return {cls}.union(*(below(child) for child in cls.__subclasses__()))
 
-    abstract = {httpx.HTTPError, httpx.RequestError, httpx.TransportError, httpx.TimeoutException}
-    abstract |= {httpx.NetworkError, httpx.ProtocolError, httpx.HTTPStatusError}
+    abstract: set[type[httpx.HTTPError]] = {httpx.HTTPError, httpx.RequestError, httpx.TransportError}
+    abstract |= {httpx.TimeoutException, httpx.NetworkError, httpx.ProtocolError, httpx.HTTPStatusError}
 
     assert below(httpx.HTTPError) - abstract <= {type(foreign) for foreign, _ in FOREIGN}
 

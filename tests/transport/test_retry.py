@@ -76,7 +76,9 @@ def test_a_host_that_asks_for_minutes_ends_it() -> None:
     assert not policy.allows(failed(TooManyRequests, status=429, retry_after=61.0), GET, 1)
 
 
-@pytest.mark.parametrize(("chance", "expected"), [(0.0, [0.5, 1.0, 2.0, 4.0, 4.0]), (1.0, [1.0, 2.0, 4.0, 8.0, 8.0])])
+@pytest.mark.parametrize(
+    ("chance", "expected"), [(0.0, [0.5, 1.0, 2.0, 4.0, 4.0]), (1.0, [1.0, 2.0, 4.0, 8.0, 8.0])]
+)
 def test_pauses_double_up_to_a_limit_and_are_half_chance(chance: float, expected: list[float]) -> None:
     """Half of a pause is fixed and half is chance, so that tasks do not come back together."""
     policy = RetryPolicy(base_delay=1.0, max_delay=8.0)

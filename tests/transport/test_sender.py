@@ -157,7 +157,9 @@ async def test_redirects_end(sender: Sender) -> None:
             await sender.request(host(server), GET, limit=LIMIT)
 
 
-@pytest.mark.parametrize("location", [None, "", "ftp://x/", "http://a b/", "http://u:p@127.0.0.1/", "http:///x"])
+@pytest.mark.parametrize(
+    "location", [None, "", "ftp://x/", "http://a b/", "http://u:p@127.0.0.1/", "http:///x"]
+)
 async def test_bad_locations_are_refused(sender: Sender, location: str | None) -> None:
     """A redirect leads to a URL or nowhere."""
     headers = [("Location", location)] if location is not None else []
@@ -170,7 +172,9 @@ async def test_bad_locations_are_refused(sender: Sender, location: str | None) -
             await sender.request(host(server), GET, limit=LIMIT)
 
 
-@pytest.mark.parametrize("target", ["http://169.254.169.254/latest", "http://localhost/", "http://[::1]/", "https://10.0.0.1/"])
+@pytest.mark.parametrize(
+    "target", ["http://169.254.169.254/latest", "http://localhost/", "http://[::1]/", "https://10.0.0.1/"]
+)
 async def test_a_public_registry_may_not_send_us_home(sender: Sender, target: str) -> None:
     """The rule is about the registry's own name: here it only plays a public one."""
     public = Host("registry.test", Origin.of("https://registry.example"))
@@ -220,7 +224,12 @@ async def test_patience_ends_with_the_history_in_the_error(sender: Sender) -> No
     error = caught.value
     assert len(server.requests) == 5
     assert [attempt.reason for attempt in error.attempts] == ["status 502"] * 4
-    assert (error.method, error.status, error.registry, error.request_id) == ("GET", 502, "registry.test", "abc")
+    assert (error.method, error.status, error.registry, error.request_id) == (
+        "GET",
+        502,
+        "registry.test",
+        "abc",
+    )
     assert "after 5 attempts" in str(error)
 
 
@@ -392,7 +401,10 @@ async def test_http_where_https_was_meant_is_said(sender: Sender) -> None:
             await sender.request(Host("registry.test", origin), GET, limit=LIMIT)
 
 
-@pytest.mark.parametrize("garbage", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"],
+)
 async def test_what_is_not_http_is_a_broken_answer(sender: Sender, garbage: bytes) -> None:
     """Another protocol on that port is a typed error."""
 
