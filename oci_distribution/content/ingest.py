@@ -1,111 +1,95 @@
 """Files appear under their final name only whole and verified: write aside, verify, rename.
 
-Nothing is flushed to the platter: after a power cut a file may be damaged, and is found so by its digest.
+Nothing is flushed to the platter, as most tools do it: after a power cut a file may be damaged. One that
+is too short counts as missing, and what is read is always verified.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-import aiofiles
-import anyio
+import anyio.lowlevel
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
-from oci_distribution.content.sources import FILE_PIECE, check
-from oci_distribution.errors import OCIError, SizeMismatch, StoreError
+from oci_distribution.content.files import FILE_PIECE, in_thread, mapped_os_errors, open_file, to_its_end
+from oci_distribution.content.sources import verified
 from oci_distribution.spec.models import Descriptor
 
-__all__ = ["ingest", "mapped_os_errors", "replace_file"]
+__all__ = ["TEMPORARY_PREFIX", "ingest", "replace_file"]
 
 TEMPORARY_PREFIX = ".ingest-"
-"""Begins the name of a file that is not whole yet; no digest looks like it."""
+"""Begins the name of a file that is not whole yet; one that a killed process left may be deleted."""
 
 
-@contextmanager
-def mapped_os_errors(path: Path) -> Generator[None]:
-    """Turn what the operating system says about `path` into an error of our tree."""
-    try:
-        yield
-    except OSError as error:
-        # Our own timeout is an OSError, too, since Python's is.
-        if isinstance(error, OCIError):
-            raise
-        raise StoreError(f"{path}: {error.strerror or error}") from error
-
-
-async def ingest(stream: AsyncIterator[bytes], descriptor: Descriptor, path: Path) -> None:
+async def ingest(stream: AsyncIterator[bytes], descriptor: Descriptor, path: Path, *, aside: Path) -> None:
     """Write a stream to `path`, which has the content that `descriptor` says or does not come to be.
+
+    Args:
+        stream: The bytes.
+        descriptor: What they must be.
+        path: The file; its directories are made.
+        aside: Directory in the same file system, to write in until all is known to be right.
 
     Raises:
         DigestMismatch: The bytes hash to something else.
         SizeMismatch: There are more or fewer bytes.
-        StoreError: The disk refuses.
+        StoreError: The operating system refuses.
     """
-    hasher = descriptor.digest.hasher()
-    with mapped_os_errors(path):
-        async with _temporary(path) as file:
-            async for piece in _coalesced(stream):
-                hasher.update(piece)
-                if hasher.size > descriptor.size:
-                    raise SizeMismatch(f"{descriptor.digest} is longer than its {descriptor.size} bytes")
-                with anyio.CancelScope(shield=True):
-                    # A cancelled write would go on in its thread, into a file that is gone.
-                    await file.write(piece)
-            check(hasher, descriptor)
+    temporary = _temporary_name(aside)
+    async with _removed_on_failure(temporary):
+        async with open_file(temporary, "xb") as file, aclosing(verified(stream, descriptor)) as pieces:
+            await _write(temporary, file, pieces)
+        with mapped_os_errors(path):
+            await in_thread(partial(_publish, temporary, path))
+
+
+def _temporary_name(directory: Path) -> Path:
+    return directory / f"{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
 
 
 @asynccontextmanager
-async def _temporary(path: Path) -> AsyncGenerator[AsyncBufferedIOBase]:
-    """Open a file beside `path` that takes its name in the end, and disappears if anything goes wrong."""
-    with anyio.CancelScope(shield=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
-        file = await aiofiles.open(handle, "wb")
+async def _removed_on_failure(temporary: Path) -> AsyncGenerator[None]:
     try:
-        yield file
-        with anyio.CancelScope(shield=True):
-            await file.close()
-        _publish(name, path)
+        yield
     except BaseException:
-        with anyio.CancelScope(shield=True):
-            await file.close()
-        Path(name).unlink(missing_ok=True)
+        # That it cannot be removed is no news beside what went wrong before.
+        with suppress(OSError):
+            await in_thread(partial(temporary.unlink, missing_ok=True))
         raise
 
 
-async def _coalesced(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Join pieces to some that are worth a thread hop."""
-    pieces: list[bytes] = []
+async def _write(path: Path, file: AsyncBufferedIOBase, pieces: AsyncIterator[bytes]) -> None:
+    """Write pieces, as many at a time as are worth a thread hop."""
+    batch: list[bytes] = []
     size = 0
-    async for piece in stream:
-        pieces.append(piece)
+    async for piece in pieces:
+        batch.append(piece)
         size += len(piece)
         if size >= FILE_PIECE:
-            yield b"".join(pieces)
-            pieces, size = [], 0
-    if pieces:
-        yield b"".join(pieces)
+            with mapped_os_errors(path):
+                await to_its_end(file.writelines(batch))
+            batch, size = [], 0
+            await anyio.lowlevel.checkpoint_if_cancelled()
+    with mapped_os_errors(path):
+        await to_its_end(file.writelines(batch))
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace a small file at once: a reader sees the old one or the new one, whole."""
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+def _publish(temporary: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.replace(path)
+
+
+def replace_file(path: Path, data: bytes, *, aside: Path) -> None:
+    """Write a small file at once, in this thread: a reader sees the old one or the new one, whole."""
+    temporary = _temporary_name(aside)
     try:
-        with open(handle, "wb") as file:
-            file.write(data)
-        _publish(name, path)
+        temporary.write_bytes(data)
+        _publish(temporary, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
-
-
-def _publish(name: str, path: Path) -> None:
-    # mkstemp makes files that only we can read; a layout is for others, too.
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
-    os.replace(name, path)

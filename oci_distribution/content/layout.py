@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import anyio.to_thread
-from filelock import FileLock
-from pydantic import ValidationError
+import anyio
+from filelock import AsyncFileLock
 
-from oci_distribution.content.ingest import ingest, mapped_os_errors, replace_file
+from oci_distribution.content.files import in_thread, mapped_os_errors, open_file, read_bounded, read_pieces
+from oci_distribution.content.ingest import TEMPORARY_PREFIX, ingest, replace_file
+from oci_distribution.content.layout_index import LayoutIndex, load_object
 from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
-from oci_distribution.content.sources import BytesSource, FileSource, verified
-from oci_distribution.errors import InvalidLayout, LimitExceeded, NotFound
+from oci_distribution.content.sources import verified
+from oci_distribution.errors import InvalidLayout, NotFound, StoreError
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.manifest import Manifest
-from oci_distribution.spec.models import Descriptor, ImageIndex
+from oci_distribution.spec.models import Descriptor
 from oci_distribution.spec.reference import check_tag
 
 __all__ = ["Layout"]
 
-REF_NAME: Final = "org.opencontainers.image.ref.name"
-"""Annotation of an entry of index.json that holds its tag."""
 MARKER: Final = "oci-layout"
+INDEX: Final = "index.json"
 VERSION: Final = "1.0.0"
 LOCK: Final = ".index.json.lock"
-"""Held while index.json changes; other tools do not know it, and do not mind it."""
+"""Held while index.json changes; other tools do not mind it. It stays: deleting it would split the lock."""
+LOCK_POLL: Final = 0.01
+"""Seconds between two tries to get the lock from another process, which holds it for a few milliseconds."""
 UNNAMED_TAG: Final = "latest"
-"""What the only entry of a layout answers to when it has no name, as `crane` writes it."""
+"""What the only entry of somebody else's layout answers to when it has no name, as if no tag is written."""
+MAX_MARKER: Final = 4 << 10
+"""Bytes of an oci-layout file that we take in."""
 MAX_MANIFEST: Final = 4 << 20
 """Bytes of a manifest that we take in, as of a registry."""
 MAX_INDEX: Final = 64 << 20
@@ -43,8 +48,9 @@ T = TypeVar("T")
 class Layout:
     """An OCI image layout on disk, as a store. It is made by the first thing that is written.
 
-    Blobs and manifests are written aside, verified and renamed. `index.json` changes under a lock and at
-    once, so that tasks and processes that write to one layout lose nothing of each other's.
+    Blobs and manifests are written aside, verified and renamed; nothing is flushed to the platter.
+    `index.json` changes under a lock and at once, so that tasks and processes that write to one layout lose
+    nothing of each other's. A manifest may be stored before, or without, what it refers to.
 
     Args:
         path: The directory.
@@ -52,8 +58,10 @@ class Layout:
 
     mount_point: MountPoint | None = None
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        # Tasks wait in line here, and only one of them asks the file system's lock again and again.
+        self._turn = anyio.Lock()
 
     async def tags(self) -> AsyncGenerator[str]:
         """Iterate over the tags, sorted.
@@ -62,8 +70,7 @@ class Layout:
             NotFound: There is no layout.
             InvalidLayout: It is broken.
         """
-        index = await self._in_thread(self._read_index)
-        for tag in sorted({tag for entry in _entries(index) if (tag := _tag(entry)) is not None}):
+        for tag in (await self._in_thread(self._read_index)).tags():
             yield tag
 
     async def resolve(self, reference: str) -> Descriptor:
@@ -72,188 +79,217 @@ class Layout:
         Raises:
             NotFound: The layout does not hold it, or does not exist.
             InvalidLayout: The directory is something else, or broken.
+            InvalidManifest: A digest names something that is no manifest.
         """
-        if ":" in reference:
-            return (await self.fetch_manifest(Digest(reference))).descriptor
-        check_tag(reference)
-        entries = _entries(await self._in_thread(self._read_index))
-        found = next((entry for entry in entries if _tag(entry) == reference), None)
-        if found is None and reference == UNNAMED_TAG and len(entries) == 1 and _tag(entries[0]) is None:
-            found = entries[0]
-        if found is None:
-            raise NotFound(f"{self.path} holds no tag {reference!r}")
-        return Descriptor(media_type=found.media_type, digest=found.digest, size=found.size)
+        wanted = _checked(reference)
+        found = await self._in_thread(partial(self._find, wanted))
+        # Without an entry, as the manifests of an index are, only the content says what it is.
+        return found if found is not None else (await self.fetch_manifest(reference)).descriptor
 
     async def fetch_manifest(self, reference: str) -> Manifest:
         """Return the manifest that a tag or digest names, verified.
 
         Raises:
             NotFound: The layout does not hold it, or does not exist.
+            InvalidLayout: The directory is something else, or broken.
             InvalidManifest: It is none.
             DigestMismatch: The file was damaged.
         """
-        if ":" not in reference:
-            descriptor = await self.resolve(reference)
-            raw = await self._in_thread(partial(self._read_blob, descriptor.digest))
-            return Manifest.parse(raw, descriptor.media_type, digest=descriptor.digest)
-        digest = Digest(reference)
-        return Manifest.parse(await self._in_thread(partial(self._read_blob, digest)), digest=digest)
+        return await self._in_thread(partial(self._read_manifest, _checked(reference)))
 
     @asynccontextmanager
     async def open_blob(self, descriptor: Descriptor) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """Open a blob, verified on the way."""
+        """Open a blob, verified on the way.
+
+        Raises:
+            NotFound: The layout does not hold it, or does not exist.
+            InvalidLayout: The directory is something else, or broken.
+            StoreError: The file cannot be read.
+        """
         path = self._blob_path(descriptor.digest)
-        source = await self._in_thread(partial(self._found, descriptor.digest, partial(FileSource, path)))
-        with mapped_os_errors(path):
-            async with source.open() as stream:
-                yield verified(stream, descriptor)
+        async with AsyncExitStack() as stack:
+            try:
+                file = await stack.enter_async_context(open_file(path, "rb"))
+            except StoreError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    await self._in_thread(self._check_marker)
+                    raise self._not_found(descriptor.digest) from None
+                raise
+            pieces = await stack.enter_async_context(aclosing(read_pieces(path, file)))
+            yield await stack.enter_async_context(aclosing(verified(pieces, descriptor)))
 
     async def exists(self, descriptor: Descriptor) -> bool:
-        """Say whether the layout holds this manifest or blob."""
+        """Say whether the layout holds this manifest or blob.
+
+        Raises:
+            InvalidLayout: The directory is something else, or broken.
+        """
         return await self._in_thread(partial(self._holds, descriptor))
 
     async def push_blob(
         self, descriptor: Descriptor, source: Source, *, mount_from: MountPoint | None = None
     ) -> PushOutcome:
-        """Store a blob, verified; one that is there is left alone.
+        """Store a blob, verified; one that is there is left alone, and `source` is not opened.
 
         Raises:
+            DigestMismatch: The bytes hash to something else.
+            SizeMismatch: There are more or fewer bytes than the descriptor says.
             InvalidLayout: The directory is something else, or broken.
-            StoreError: The disk refuses.
+            StoreError: The operating system refuses.
         """
         del mount_from
         if await self.exists(descriptor):
             return PushOutcome.EXISTED
-        await self._in_thread(self._create)
+        await self._create()
         async with source.open() as stream:
-            await ingest(stream, descriptor, self._blob_path(descriptor.digest))
+            await ingest(stream, descriptor, self._blob_path(descriptor.digest), aside=self.path)
         return PushOutcome.COPIED
 
     async def push_manifest(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> None:
         """Store a manifest byte for byte, and list it in `index.json`.
 
-        Without a tag it is listed without a name, until an index that holds it is stored.
+        What had one of the tags stays listed, without a name. Without tags the manifest is listed without a
+        name, until an index that refers to it is stored.
+
+        Raises:
+            InvalidReference: A tag breaks the grammar; nothing was written.
+            InvalidLayout: The directory is something else, or broken.
+            StoreError: The operating system refuses.
         """
         for tag in tags:
             check_tag(tag)
-        await self.push_blob(manifest.descriptor, BytesSource(manifest.raw))
-        await self._in_thread(partial(self._list, manifest, tuple(tags)))
+        await self._create()
+        async with self._lock():
+            await self._in_thread(partial(self._list, manifest, tuple(tags)))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Touch the disk in a thread; a cancelled one is waited for, so that nothing goes on behind us."""
         with mapped_os_errors(self.path):
-            return await anyio.to_thread.run_sync(work)
+            return await in_thread(work)
 
-    def _blob_path(self, digest: Digest) -> Path:
-        return self.path / "blobs" / digest.algorithm / digest.encoded
+    @asynccontextmanager
+    async def _lock(self) -> AsyncGenerator[None]:
+        # Not in a thread: a try takes microseconds, and so no cancellation can come between it and us.
+        lock = AsyncFileLock(self.path / LOCK, poll_interval=LOCK_POLL, run_in_executor=False)
+        async with self._turn:
+            with mapped_os_errors(self.path / LOCK):
+                await lock.acquire()
+            try:
+                yield
+            finally:
+                with mapped_os_errors(self.path / LOCK):
+                    await lock.release()
 
-    def _holds(self, descriptor: Descriptor) -> bool:
-        path = self._blob_path(descriptor.digest)
-        # A wrong size is what a tool that writes in place leaves behind when it is killed.
-        return path.is_file() and path.stat().st_size == descriptor.size
-
-    def _found(self, digest: Digest, read: Callable[[], T]) -> T:
-        try:
-            return read()
-        except FileNotFoundError:
-            raise NotFound(f"{self.path} holds no {digest}") from None
-
-    def _read_blob(self, digest: Digest) -> bytes:
-        return self._found(digest, partial(_read_bounded, self._blob_path(digest), MAX_MANIFEST))
-
-    def _create(self) -> None:
+    async def _create(self) -> None:
         """Make the layout, unless it is there."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock():
-            if self._check_marker():
-                return
-            replace_file(self.path / "index.json", _dump({"schemaVersion": 2, "manifests": []}))
-            replace_file(self.path / MARKER, _dump({"imageLayoutVersion": VERSION}))
+        if await self._in_thread(self._check_marker):
+            return
+        await self._in_thread(partial(self.path.mkdir, parents=True, exist_ok=True))
+        async with self._lock():
+            await self._in_thread(self._write_marker)
 
-    def _lock(self) -> FileLock:
-        return FileLock(self.path / LOCK, poll_interval=0.01)
+    def _write_marker(self) -> None:
+        if not self._check_marker():
+            # The marker first: a directory with other things and without it is refused, by us and by others.
+            marker = json.dumps({"imageLayoutVersion": VERSION}).encode()
+            replace_file(self.path / MARKER, marker, aside=self.path)
+            replace_file(self.path / INDEX, LayoutIndex().dump(), aside=self.path)
 
     def _check_marker(self) -> bool:
         """Say whether the layout is there.
 
         Raises:
-            InvalidLayout: The directory holds something else.
+            InvalidLayout: There is something else.
         """
+        strange = self._strange_name()
         try:
-            marker = json.loads(_read_bounded(self.path / MARKER, MAX_MANIFEST))
+            marker = load_object(read_bounded(self.path / MARKER, MAX_MARKER))
         except FileNotFoundError:
-            strange = [name for name in self.path.iterdir() if name.name not in {LOCK, "blobs"}]
-            if strange:
-                raise InvalidLayout(f"{self.path} is no OCI layout: it holds {strange[0].name!r}") from None
+            if strange is not None:
+                raise InvalidLayout(
+                    f"{self.path} is no OCI layout: it has no {MARKER}, but {strange!r}"
+                ) from None
             return False
-        except ValueError:
-            marker = None
-        if not isinstance(marker, dict) or marker.get("imageLayoutVersion") != VERSION:
+        except NotADirectoryError:
+            raise InvalidLayout(f"{self.path} is no OCI layout: it is not a directory") from None
+        if marker is None or marker.get("imageLayoutVersion") != VERSION:
             raise InvalidLayout(f"{self.path / MARKER} does not say imageLayoutVersion {VERSION}")
         return True
 
-    def _read_index(self) -> dict[str, Any]:
-        if not self.path.is_dir() or not self._check_marker():
-            raise NotFound(f"there is no OCI layout at {self.path}")
-        path = self.path / "index.json"
+    def _strange_name(self) -> str | None:
+        """Return a name of the directory that is not ours, if it is not empty.
+
+        Called before the marker is looked for: what others made meanwhile has a marker then.
+        """
         try:
-            document = json.loads(_read_bounded(path, MAX_INDEX))
-            ImageIndex.model_validate_json(json.dumps(document))
+            names = [path.name for path in self.path.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return next((name for name in names if name != LOCK and not name.startswith(TEMPORARY_PREFIX)), None)
+
+    def _read_index(self) -> LayoutIndex:
+        if not self._check_marker():
+            raise NotFound(f"there is no OCI layout at {self.path}")
+        try:
+            return LayoutIndex.parse(read_bounded(self.path / INDEX, MAX_INDEX))
         except FileNotFoundError:
-            raise InvalidLayout(f"{self.path} has no index.json") from None
-        except (ValidationError, ValueError, RecursionError):
-            raise InvalidLayout(f"{path} is no image index") from None
-        assert isinstance(document, dict)
-        return document
+            # Another process has just made the layout, or was killed while it did.
+            return LayoutIndex()
+        except InvalidLayout as error:
+            raise InvalidLayout(f"{self.path}: {error}") from None
+
+    def _find(self, wanted: str) -> Descriptor | None:
+        """Return the descriptor of what is listed, if the content is there; None for an unlisted digest."""
+        index = self._read_index()
+        if isinstance(wanted, Digest):
+            found = index.find_digest(wanted)
+            if found is None:
+                return None
+        else:
+            found = index.find_tag(wanted) or self._unnamed(index, wanted)
+        if found is None or not self._holds_file(found):
+            raise self._not_found(wanted)
+        return found
+
+    def _unnamed(self, index: LayoutIndex, tag: str) -> Descriptor | None:
+        # With our lock file there, an unnamed entry may be a part of what is still on its way.
+        is_foreign = tag == UNNAMED_TAG and not (self.path / LOCK).exists()
+        return index.only_unnamed() if is_foreign else None
+
+    def _read_manifest(self, wanted: str) -> Manifest:
+        listed = self._find(wanted)
+        digest = listed.digest if listed is not None else Digest(wanted)
+        try:
+            raw = read_bounded(self._blob_path(digest), MAX_MANIFEST)
+        except FileNotFoundError:
+            raise self._not_found(wanted) from None
+        return Manifest.parse(raw, listed.media_type if listed is not None else None, digest=digest)
 
     def _list(self, manifest: Manifest, tags: tuple[str, ...]) -> None:
-        """Put a manifest into index.json, and keep what others put there, unknown fields included."""
-        with self._lock():
-            index = self._read_index()
-            children = {child.digest for child in manifest.children}
-            kept = [
-                entry
-                for entry in index.get("manifests") or ()
-                if _raw_tag(entry) not in tags
-                and not (_raw_tag(entry) is None and entry["digest"] in {manifest.digest, *children})
-            ]
-            listed = any(entry["digest"] == manifest.digest for entry in kept)
-            if not tags and not listed:
-                kept.append(manifest.descriptor.dump())
-            for tag in tags:
-                kept.append(manifest.descriptor.dump() | {"annotations": {REF_NAME: tag}})
-            replace_file(self.path / "index.json", _dump(index | {"manifests": kept}))
+        if not self._holds_file(manifest.descriptor):
+            replace_file(self._blob_path(manifest.digest), manifest.raw, aside=self.path)
+        index = self._read_index().with_manifest(manifest, tags)
+        replace_file(self.path / INDEX, index.dump(), aside=self.path)
+
+    def _holds(self, descriptor: Descriptor) -> bool:
+        return self._check_marker() and self._holds_file(descriptor)
+
+    def _holds_file(self, descriptor: Descriptor) -> bool:
+        try:
+            # A wrong size is what a power cut leaves, or a tool that writes in place when it is killed.
+            return self._blob_path(descriptor.digest).stat().st_size == descriptor.size
+        except FileNotFoundError:
+            return False
+
+    def _blob_path(self, digest: Digest) -> Path:
+        return self.path / "blobs" / digest.algorithm / digest.encoded
+
+    def _not_found(self, wanted: str) -> NotFound:
+        return NotFound(f"{self.path} holds no {wanted}")
 
     def __repr__(self) -> str:
         return f"Layout({str(self.path)!r})"
 
 
-def _read_bounded(path: Path, limit: int) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise LimitExceeded(f"{path} is longer than {limit} bytes")
-    return data
-
-
-def _dump(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _entries(index: dict[str, Any]) -> tuple[Descriptor, ...]:
-    return ImageIndex.model_validate_json(json.dumps(index)).manifests
-
-
-def _raw_tag(entry: dict[str, Any]) -> str | None:
-    name = (entry.get("annotations") or {}).get(REF_NAME)
-    return _tag_of_name(name) if isinstance(name, str) else None
-
-
-def _tag(entry: Descriptor) -> str | None:
-    name = entry.annotations.get(REF_NAME)
-    return _tag_of_name(name) if name is not None else None
-
-
-def _tag_of_name(name: str) -> str:
-    """Return the tag of a name: some tools write the whole reference there."""
-    return name.rpartition(":")[2] if "/" not in name.rpartition(":")[2] else name
+def _checked(reference: str) -> str:
+    """Return a digest as a `Digest`, and a tag as it is."""
+    return Digest(reference) if ":" in reference else check_tag(reference)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
 from oci_distribution.content.sources import BytesSource, read_all, verified
@@ -17,7 +17,10 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore:
-    """A store that keeps everything in memory, for as long as it lives."""
+    """A store that keeps everything in memory, for as long as it lives.
+
+    A manifest may be stored before, or without, what it refers to.
+    """
 
     mount_point: MountPoint | None = None
 
@@ -36,7 +39,11 @@ class MemoryStore:
         return (await self.fetch_manifest(reference)).descriptor
 
     async def fetch_manifest(self, reference: str) -> Manifest:
-        """Return the manifest that a tag or digest names."""
+        """Return the manifest that a tag or digest names.
+
+        Raises:
+            NotFound: The store does not hold it.
+        """
         digest = Digest(reference) if ":" in reference else self._tags.get(check_tag(reference))
         manifest = self._manifests.get(digest) if digest is not None else None
         if manifest is None:
@@ -45,12 +52,12 @@ class MemoryStore:
 
     @asynccontextmanager
     async def open_blob(self, descriptor: Descriptor) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """Open a blob."""
+        """Open a blob, verified on the way."""
         data = self._blobs.get(descriptor.digest)
         if data is None:
             raise NotFound(f"{self!r} holds no blob {descriptor.digest}")
-        async with BytesSource(data).open() as stream:
-            yield verified(stream, descriptor)
+        async with BytesSource(data).open() as stream, aclosing(verified(stream, descriptor)) as pieces:
+            yield pieces
 
     async def exists(self, descriptor: Descriptor) -> bool:
         """Say whether the store holds this manifest or blob."""
@@ -63,8 +70,8 @@ class MemoryStore:
         del mount_from
         if descriptor.digest in self._blobs:
             return PushOutcome.EXISTED
-        async with source.open() as stream:
-            self._blobs[descriptor.digest] = await read_all(verified(stream, descriptor))
+        async with source.open() as stream, aclosing(verified(stream, descriptor)) as pieces:
+            self._blobs[descriptor.digest] = await read_all(pieces)
         return PushOutcome.COPIED
 
     async def push_manifest(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What a store can do, as small Protocols; a registry's repository, a layout and a memory store are all of them.
+"""What a store can do, as small Protocols: a registry's repository, a layout and a memory store are all.
 
 References are plain text here: a tag, or a digest, within one store. Every method raises `NotFound` for
 content that is not there, unless it says otherwise.

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-import aiofiles
-import anyio
-import anyio.to_thread
-
+from oci_distribution.content.files import mapped_os_errors, open_file, read_pieces, to_its_end
 from oci_distribution.content.protocols import ReadableStore, Source
 from oci_distribution.errors import DigestMismatch, SizeMismatch
 from oci_distribution.spec.digest import Digest, Hasher
@@ -21,12 +18,13 @@ __all__ = ["BlobSource", "BytesSource", "FileSource", "SourceLike", "as_source",
 SourceLike: TypeAlias = bytes | bytearray | memoryview | Path | Source
 """What a user may hand over to be pushed."""
 
-FILE_PIECE = 1 << 20
-"""Bytes of one read or write of a file: each costs a thread hop, and below 1 MiB the hops cost more than the disk."""
-
 
 def as_source(data: SourceLike) -> Source:
-    """Return `data` as a source; a path is opened only when it is read."""
+    """Return `data` as a source; of a path only the size is asked for now.
+
+    Raises:
+        StoreError: There is no such file.
+    """
     if isinstance(data, bytes | bytearray | memoryview):
         return BytesSource(bytes(data))
     return FileSource(data) if isinstance(data, Path) else data
@@ -64,14 +62,16 @@ class FileSource:
         path: The file.
 
     Raises:
-        OSError: There is no such file, or it may not be read.
+        StoreError: There is no such file, or it may not be read.
     """
 
     __slots__ = ("_path", "_size")
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._size = path.stat().st_size
+        with mapped_os_errors(path):
+            # On the event loop: a source has a size from the start, and asking for it takes microseconds.
+            self._size = path.stat().st_size
 
     @property
     def size(self) -> int:
@@ -83,30 +83,25 @@ class FileSource:
         """Open from `offset`.
 
         Raises:
+            StoreError: The file cannot be read.
             SizeMismatch: While reading, when the file has become shorter or longer.
         """
-        with anyio.CancelScope(shield=True):
-            # A cancelled open would go on in its thread and leave the handle to nobody.
-            file = await aiofiles.open(self._path, "rb")
-        try:
+        async with open_file(self._path, "rb") as file:
             if offset:
-                await file.seek(offset)
-
-            async def pieces() -> AsyncGenerator[bytes]:
-                left = self._size - offset
-                while piece := await file.read(FILE_PIECE):
-                    left -= len(piece)
-                    if left < 0:
-                        break
-                    yield piece
-                if left:
-                    raise SizeMismatch(f"{self._path} changed while it was read: it is not {self._size} bytes long")
-
-            async with aclosing(pieces()) as stream:
+                with mapped_os_errors(self._path):
+                    await to_its_end(file.seek(offset))
+            async with aclosing(self._measured(read_pieces(self._path, file), offset)) as stream:
                 yield stream
-        finally:
-            with anyio.CancelScope(shield=True):
-                await file.close()
+
+    async def _measured(self, pieces: AsyncGenerator[bytes], position: int) -> AsyncGenerator[bytes]:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                position += len(piece)
+                if position > self._size:
+                    break
+                yield piece
+        if position != self._size:
+            raise SizeMismatch(f"{self._path} changed while it was read: it is not {self._size} bytes long")
 
     def __repr__(self) -> str:
         return f"FileSource({str(self._path)!r})"
@@ -131,12 +126,22 @@ class BlobSource:
         """Length in bytes, by the descriptor."""
         return self._descriptor.size
 
-    def open(self, offset: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open the blob; only from its start, where it can be verified."""
-        if offset:
-            msg = "a blob of another store is read from its start"
-            raise ValueError(msg)
-        return self._store.open_blob(self._descriptor)
+    @asynccontextmanager
+    async def open(self, offset: int = 0) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Open the blob; what is before `offset` is read all the same: only the whole can be verified."""
+        async with self._store.open_blob(self._descriptor) as stream:
+            if not offset:
+                yield stream
+                return
+            async with aclosing(_skip(stream, offset)) as rest:
+                yield rest
+
+
+async def _skip(stream: AsyncIterator[bytes], count: int) -> AsyncGenerator[bytes]:
+    async for piece in stream:
+        if rest := piece[count:]:
+            yield rest
+        count = max(0, count - len(piece))
 
 
 async def verified(stream: AsyncIterator[bytes], descriptor: Descriptor) -> AsyncGenerator[bytes]:

@@ -1,0 +1,119 @@
+"""Files, touched in threads that nobody lets go of.
+
+A cancelled `await` on a file leaves its thread at work: it goes on writing, or opens what nobody will
+close. So every call is waited for, whoever cancels: anyio's scopes, or asyncio itself, whose `timeout`
+and `TaskGroup` do not mind anyio's shields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import aiofiles
+import anyio
+import anyio.lowlevel
+from aiofiles.threadpool.binary import AsyncBufferedIOBase
+
+from oci_distribution.errors import LimitExceeded, StoreError
+
+__all__ = [
+    "FILE_PIECE",
+    "in_thread",
+    "mapped_os_errors",
+    "open_file",
+    "read_bounded",
+    "read_pieces",
+    "to_its_end",
+]
+
+FILE_PIECE = 1 << 20
+"""Bytes of one read or write of a file: each costs a thread hop, and smaller ones cost more than the disk."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def mapped_os_errors(what: object) -> Generator[None]:
+    """Turn what the operating system says about `what` into an error of our tree."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{what}: {error.strerror or error}") from error
+
+
+async def to_its_end(work: Awaitable[T]) -> T:
+    """Wait until `work` is done, whatever cancels us meanwhile; asyncio's own cancellation follows then.
+
+    anyio's is not lost either: it comes at the next `await` that is not shielded.
+    """
+    future = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is None:
+        return future.result()
+    if not future.cancelled():
+        future.exception()
+    raise cancelled
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Call `work`, which touches the disk, in a thread, to its end."""
+    return await to_its_end(asyncio.get_running_loop().run_in_executor(None, work))
+
+
+@asynccontextmanager
+async def open_file(path: Path, mode: Literal["rb", "xb"]) -> AsyncGenerator[AsyncBufferedIOBase]:
+    """Open a file to read, or make one to write; what is written is with the operating system at the end.
+
+    Raises:
+        StoreError: The operating system refuses; its error is the cause.
+    """
+    opening = asyncio.ensure_future(_open(path, mode))
+    try:
+        with mapped_os_errors(path):
+            file = await to_its_end(opening)
+        yield file
+    finally:
+        # Asked of the future: a cancelled opening has opened the file all the same.
+        if not opening.cancelled() and opening.exception() is None:
+            with mapped_os_errors(path):
+                await to_its_end(opening.result().close())
+
+
+async def _open(path: Path, mode: Literal["rb", "xb"]) -> AsyncBufferedIOBase:
+    if mode == "rb":
+        return await aiofiles.open(path, "rb")
+    return await aiofiles.open(path, "xb")
+
+
+async def read_pieces(path: Path, file: AsyncBufferedIOBase) -> AsyncGenerator[bytes]:
+    """Read a file from where it stands."""
+    while True:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        with mapped_os_errors(path):
+            piece = await to_its_end(file.read(FILE_PIECE))
+        if not piece:
+            return
+        yield piece
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a small file, in this thread.
+
+    Raises:
+        LimitExceeded: It has more than `limit` bytes.
+    """
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise LimitExceeded(f"{path} is longer than {limit} bytes")
+    return data
