@@ -265,9 +265,9 @@ class Layout:
         return Manifest.parse(raw, listed.media_type if listed is not None else None, digest=digest)
 
     def _list(self, manifest: Manifest, tags: tuple[str, ...]) -> None:
+        index = self._read_index().with_manifest(manifest, tags)
         if not self._holds_file(manifest.descriptor):
             replace_file(self._blob_path(manifest.digest), manifest.raw, aside=self.path)
-        index = self._read_index().with_manifest(manifest, tags)
         replace_file(self.path / INDEX, index.dump(), aside=self.path)
 
     def _holds(self, descriptor: Descriptor) -> bool:
