@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from oci_distribution.errors import LimitExceeded, RequestContext
-from oci_distribution.transport.failures import mapped_failures
+from oci_distribution.transport.failures import mapped_failures, response_context
 
 __all__ = ["Answer", "OpenAnswer", "close"]
 
@@ -35,20 +35,25 @@ class Answer:
         headers: Of the answer.
         content: Its body.
         url: The URL that gave it, after redirects: what a relative `Location` is relative to.
-        context: The request, for errors about its content.
+        request: What was asked.
     """
 
     status: int
     headers: httpx.Headers
     content: bytes
     url: str
-    context: RequestContext
+    request: RequestContext
+
+    @property
+    def context(self) -> RequestContext:
+        """The request with what its answer said, for errors about the content."""
+        return response_context(self.request, self.status, self.headers)
 
 
 class OpenAnswer:
     """An answer whose body is still to come; it holds a connection and a slot until it is read or closed."""
 
-    __slots__ = ("_closed", "_response", "_stack", "context", "headers", "status", "url")
+    __slots__ = ("_closed", "_request", "_response", "_stack", "headers", "status", "url")
 
     def __init__(
         self, response: httpx.Response, url: str, context: RequestContext, stack: AsyncExitStack
@@ -56,14 +61,19 @@ class OpenAnswer:
         self._closed = False
         self._response = response
         self._stack = stack
-        self.context = context
+        self._request = context
         self.headers = response.headers
         self.status = response.status_code
         self.url = url
 
+    @property
+    def context(self) -> RequestContext:
+        """The request with what its answer said, for errors about the body."""
+        return response_context(self._request, self.status, self.headers)
+
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         """Hand out the body as it comes, undecoded; the slot is free again at its last byte."""
-        with mapped_failures(self.context):
+        with mapped_failures(self._request):
             async for piece in self._response.stream:  # type: ignore[union-attr]
                 yield piece
         await self.aclose()
@@ -76,9 +86,8 @@ class OpenAnswer:
         """
         content = await self.read_head(limit + 1)
         if len(content) > limit:
-            where = f"{self.context.method} {self.context.url}"
-            raise LimitExceeded(f"{where}: the answer is longer than {limit} bytes")
-        return Answer(self.status, self.headers, content, self.url, self.context)
+            raise LimitExceeded(f"the answer is longer than {limit} bytes").about(self.context)
+        return Answer(self.status, self.headers, content, self.url, self._request)
 
     async def read_head(self, limit: int) -> bytes:
         """Return at most `limit` bytes of the body, and close it."""

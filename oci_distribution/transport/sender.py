@@ -39,7 +39,7 @@ from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.urls import Origin, resolve_url
 from oci_distribution.transport.answers import Answer, OpenAnswer, close
-from oci_distribution.transport.failures import mapped_failures, response_context, response_error
+from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.pacing import Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
 
@@ -270,7 +270,7 @@ class Sender:
         raise ProtocolError(f"redirected more than {MAX_REDIRECTS} times", context=call.context)
 
     def _redirect_target(self, call: _Call, answer: OpenAnswer) -> str:
-        context = response_context(call.context, answer.status, answer.headers)
+        context = answer.context
         if call.endpoint.method not in {"GET", "HEAD"} and answer.status not in _METHOD_KEEPING:
             hint = f"status {answer.status} redirects a {call.endpoint.method}, which would lose its method"
             raise ProtocolError(f"{hint}; is the registry elsewhere, or https?", context=context)
@@ -317,9 +317,7 @@ class Sender:
 
     async def _refusal(self, call: _Call, answer: OpenAnswer) -> RequestError:
         content = await answer.read_head(MAX_ERROR_BODY)
-        return response_error(
-            call.endpoint, response_context(call.context, answer.status, answer.headers), content
-        )
+        return response_error(call.endpoint, answer.context, content)
 
     async def _send(self, call: _Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""

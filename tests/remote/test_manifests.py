@@ -1,0 +1,231 @@
+"""Stat, get and push of manifests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import oci_distribution as oci
+from oci_distribution.testing import RunningRegistry
+from tests.hostile import Exchange, hostile
+from tests.images import push_image, push_index
+
+RAW = b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}'
+DIGEST = oci.Digest.of(RAW)
+OTHER = oci.Digest.of(b"other")
+INDEX = oci.MediaType.IMAGE_INDEX
+
+
+async def test_what_is_pushed_is_got_byte_for_byte(repo: oci.Repository) -> None:
+    """White space and all: a manifest is its bytes."""
+    manifest = oci.Manifest.parse(RAW)
+
+    descriptor = await repo.manifests.push(manifest, tags=["v1", "latest"])
+
+    assert descriptor == manifest.descriptor
+    for reference in ("v1", "latest", DIGEST):
+        assert (await repo.manifests.get(reference)).raw == RAW
+        assert await repo.manifests.stat(reference) == descriptor
+
+
+async def test_without_tags_it_is_there_by_digest(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """One PUT, to the digest."""
+    await repo.manifests.push(oci.Manifest.parse(RAW))
+
+    assert [(request.method, request.path) for request in registry.requests] == [
+        ("PUT", f"/v2/team/app/manifests/{DIGEST}")
+    ]
+
+
+async def test_stat_asks_by_head(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """Docker Hub counts GETs of manifests, and not HEADs."""
+    await repo.manifests.push(oci.Manifest.parse(RAW), tags=["v1"])
+    registry.requests.clear()
+
+    await repo.manifests.stat("v1")
+
+    assert [request.method for request in registry.requests] == ["HEAD"]
+
+
+async def test_every_known_type_is_accepted(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """With a short list Quay converts, and the digest is another; HEAD and GET ask alike."""
+    await repo.manifests.push(oci.Manifest.parse(RAW), tags=["v1"])
+
+    await repo.manifests.stat("v1")
+    await repo.manifests.get("v1")
+
+    head, get = [request.headers["accept"] for request in registry.requests if request.method != "PUT"]
+    assert head == get == oci.manifest_accept_header()
+
+
+async def test_an_index_and_its_images(repo: oci.Repository) -> None:
+    """The typed view leads from an index to its images."""
+    image = await push_image(repo)
+    await push_index(repo, [image], tag="v1")
+
+    index = await repo.manifests.get("v1")
+
+    assert isinstance(index.content, oci.ImageIndex)
+    child = await repo.manifests.get(index.children[0].digest)
+    assert isinstance(child.content, oci.ImageManifest)
+    assert child.verify(index.children[0]) is child
+
+
+@pytest.mark.parametrize("missing", [oci.DOCKER_CONTENT_DIGEST, "Content-Type"])
+async def test_a_head_that_does_not_tell_is_followed_by_a_get(client: oci.Client, missing: str) -> None:
+    """Old registries leave the digest out of a HEAD; the body has it."""
+
+    async def script(exchange: Exchange) -> None:
+        headers = {oci.DOCKER_CONTENT_DIGEST: DIGEST, "Content-Type": INDEX}
+        if exchange.method == "HEAD":
+            del headers[missing]
+        await exchange.answer(200, RAW, headers.items())
+
+    async with hostile(script) as server:
+        descriptor = await client.registry(server.url).stat_manifest("a/b", "v1")
+
+    assert [request.method for request in server.requests] == ["HEAD", "GET"]
+    assert descriptor == oci.Descriptor(media_type=INDEX, digest=DIGEST, size=len(RAW))
+
+
+@pytest.mark.parametrize("status", [403, 405])
+async def test_a_refused_head_is_followed_by_a_get(client: oci.Client, status: int) -> None:
+    """Some proxies refuse HEAD alone; when the GET is refused, too, it says why."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(status if exchange.method == "HEAD" else 200, RAW, [("Content-Type", INDEX)])
+
+    async with hostile(script) as server:
+        descriptor = await client.registry(server.url).stat_manifest("a/b", "v1")
+
+    assert descriptor.digest == DIGEST
+
+
+async def test_a_lie_about_the_digest_is_found_out(client: oci.Client) -> None:
+    """By tag, the header must name what the bytes hash to."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, RAW, [("Content-Type", INDEX), (oci.DOCKER_CONTENT_DIGEST, OTHER)])
+
+    async with hostile(script) as server:
+        registry = client.registry(server.url)
+        with pytest.raises(oci.DigestMismatch) as got:
+            await registry.get_manifest("a/b", "v1")
+        with pytest.raises(oci.DigestMismatch):
+            await registry.stat_manifest("a/b", DIGEST)
+
+    assert (got.value.method, got.value.status, got.value.registry) == ("GET", 200, registry.name)
+    assert server.url in str(got.value)
+
+
+async def test_other_bytes_than_the_digest_says_are_found_out(client: oci.Client) -> None:
+    """A pinned digest decides, whatever the header says (GHSA-qv35-3gw6-8q4j)."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, RAW, [("Content-Type", INDEX), (oci.DOCKER_CONTENT_DIGEST, OTHER)])
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.DigestMismatch):
+            await client.registry(server.url).get_manifest("a/b", OTHER)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "expected"),
+    [
+        ("text/html; charset=utf-8", b"<html>sign in</html>", oci.ProtocolError),
+        (INDEX, b"<html>sign in</html>", oci.InvalidManifest),
+        (INDEX, b"", oci.InvalidManifest),
+        (oci.MediaType.IMAGE_MANIFEST, RAW, oci.InvalidManifest),
+        (INDEX, b'{"schemaVersion": 2, "manifests": [], "layers": []}', oci.InvalidManifest),
+        (INDEX, b"[]", oci.InvalidManifest),
+        (INDEX, b" " * (4 << 20) + RAW, oci.LimitExceeded),
+    ],
+)
+async def test_what_is_no_manifest_is_refused(
+    client: oci.Client, content_type: str, body: bytes, expected: type[oci.OCIError]
+) -> None:
+    """A web page, another kind, an ambiguous document or too much of it: a typed error about the request."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, body, [("Content-Type", content_type)])
+
+    async with hostile(script) as server:
+        with pytest.raises(expected) as caught:
+            await client.registry(server.url).get_manifest("a/b", "v1")
+
+    assert server.url in str(caught.value)
+
+
+@pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:ABC", "md5:0", "no"])
+async def test_a_header_that_is_no_digest_is_a_protocol_error(client: oci.Client, digest: str) -> None:
+    """What a registry says is checked like what a user says."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, RAW, [("Content-Type", INDEX), (oci.DOCKER_CONTENT_DIGEST, digest)])
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.ProtocolError):
+            await client.registry(server.url).get_manifest("a/b", "v1")
+
+
+async def test_a_push_that_was_stored_as_something_else_is_found_out(client: oci.Client) -> None:
+    """A registry that rewrites manifests says so by its digest."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.answer(201, headers=[(oci.DOCKER_CONTENT_DIGEST, OTHER)])
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.DigestMismatch):
+            await client.registry(server.url).push_manifest("a/b", oci.Manifest.parse(RAW), ["v1"])
+
+
+async def test_a_manifest_whose_parts_are_missing_is_refused(repo: oci.Repository) -> None:
+    """The registry's own word, as its class."""
+    missing = oci.Descriptor(media_type=oci.MediaType.IMAGE_CONFIG, digest=OTHER, size=5)
+
+    with pytest.raises(oci.ManifestBlobUnknown):
+        await repo.manifests.push(oci.Manifest.of(oci.ImageManifest(config=missing)), tags=["v1"])
+
+
+async def test_a_sha512_manifest_is_pushed_by_digest_only(repo: oci.Repository) -> None:
+    """By tag, the registry would choose sha256, and the tag would name another digest."""
+    digest = oci.Digest.of(RAW, "sha512")
+    manifest = oci.Manifest.parse(RAW, digest=digest)
+
+    await repo.manifests.push(manifest)
+
+    assert (await repo.manifests.get(digest)).raw == RAW
+    with pytest.raises(oci.UnsupportedError):
+        await repo.manifests.push(manifest, tags=["v1"])
+
+
+@pytest.mark.parametrize("reference", ["", "a/b", "-x", "sha256:abc", "v1?x=y", "../blobs", "a" * 129])
+async def test_bad_references_never_leave(
+    repo: oci.Repository, registry: RunningRegistry, reference: str
+) -> None:
+    """A reference is checked before a URL is built from it."""
+    manifest = oci.Manifest.parse(RAW)
+    with pytest.raises(oci.InvalidArgument):
+        await repo.manifests.get(reference)
+    with pytest.raises(oci.InvalidArgument):
+        await repo.manifests.stat(reference)
+    with pytest.raises(oci.InvalidArgument):
+        await repo.manifests.push(manifest, tags=["good", reference])
+    with pytest.raises(oci.InvalidReference):
+        await repo.registry.get_manifest("Bad/../Name", "v1")
+
+    assert len(registry.requests) == 0
+
+
+async def test_a_long_manifest_is_taken_when_the_user_says_so(registry: RunningRegistry) -> None:
+    """The limit is an option."""
+    content = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"x": "y" * 2000}}
+    manifest = oci.Manifest.parse(json.dumps(content).encode())
+    async with oci.Client(max_manifest=1000) as strict, oci.Client() as usual:
+        await usual.registry(registry.url).push_manifest("a/b", manifest, ["v1"])
+
+        assert (await usual.registry(registry.url).get_manifest("a/b", "v1")).digest == manifest.digest
+        with pytest.raises(oci.LimitExceeded):
+            await strict.registry(registry.url).get_manifest("a/b", "v1")
