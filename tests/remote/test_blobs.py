@@ -173,7 +173,7 @@ async def test_bad_digests_never_leave(repo: oci.Repository, registry: RunningRe
     with pytest.raises(oci.InvalidDigest):
         await repo.blobs.stat(digest)
     with pytest.raises(oci.InvalidDigest):
-        repo.blobs.open(digest)
+        _ = repo.blobs.open(digest)
 
     assert len(registry.requests) == 0
 
@@ -231,7 +231,7 @@ async def test_a_cancelled_push_leaves_no_session(repo: oci.Repository, registry
         group.cancel_scope.cancel()
 
     assert not registry.app.uploads
-    assert await repo.blobs.push(DATA)
+    assert await repo.blobs.push(DATA) == BLOB
 
 
 async def test_a_source_that_fails_leaves_no_session(repo: oci.Repository, registry: RunningRegistry) -> None:
