@@ -106,7 +106,7 @@ async def test_a_reader_is_opened_once(repo: oci.Repository) -> None:
     async with blob:
         pass
     with pytest.raises(RuntimeError, match="new one"):
-        await blob
+        _ = await blob
 
 
 async def test_read_has_a_limit(repo: oci.Repository) -> None:
