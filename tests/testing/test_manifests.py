@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,7 @@ async def test_largest_manifest(remote: Remote) -> None:
     headers = {"Content-Type": remote.image}
     path = "/v2/a/manifests/v1"
     assert (await remote.ask("PUT", path, data=body(raw), headers=headers)).status == 201
+    assert (await remote.ask("PUT", path, data=io.BytesIO(raw), headers=headers)).status == 201
     too_long = await remote.ask("PUT", path, data=body(raw + b" "), headers=headers)
     assert too_long.error == (413, "SIZE_INVALID")
     announced = headers | {"Content-Length": str(LIMIT + 1)}

@@ -122,6 +122,14 @@ async def test_path_tricks(name: str, tmp_path: Path) -> None:
         storage.find(name)
 
 
+async def test_upload_that_is_left_alone_holds_no_buffer(tmp_path: Path, make_remote: type[Remote]) -> None:
+    """Between requests everything is in the file, which is closed."""
+    async with _open(tmp_path, make_remote) as remote:
+        await remote.ask("PATCH", await remote.start("a"), data=b"0123456789")
+        (file,) = (tmp_path / ".uploads").iterdir()
+        assert file.read_bytes() == b"0123456789"
+
+
 async def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
     """Only our own leftovers are removed, and only repositories are listed."""
     DirectoryStorage(tmp_path)

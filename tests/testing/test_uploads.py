@@ -166,19 +166,24 @@ async def test_cancel(remote: Remote, storage: MemoryStorage | DirectoryStorage)
 
 
 async def test_cancel_while_sending(remote: Remote, storage: MemoryStorage | DirectoryStorage) -> None:
-    """Cancelling an upload that another request still sends to makes that one fail."""
+    """Cancelling an upload that another request still sends to makes that one fail, and the one that waits for it."""
     location = await remote.start("a")
-    cancelled = anyio.Event()
+    errors: list[tuple[int, str]] = []
 
-    async def body() -> AsyncIterator[bytes]:
-        yield DATA
-        assert (await remote.ask("DELETE", location)).status == 204
-        cancelled.set()
-        yield DATA
+    async def second() -> None:
+        errors.append((await remote.ask("GET", location)).error)
 
-    answer = await remote.ask("PATCH", location, data=body())
-    assert cancelled.is_set()
-    assert answer.error == (404, "BLOB_UPLOAD_UNKNOWN")
+    async with anyio.create_task_group() as tasks:
+
+        async def body() -> AsyncIterator[bytes]:
+            yield DATA
+            tasks.start_soon(second)
+            await remote.wait_until(lambda: remote.registry.requests.count("GET") == 1)
+            assert (await remote.ask("DELETE", location)).status == 204
+            yield DATA
+
+        errors.append((await remote.ask("PATCH", location, data=body())).error)
+    assert errors == [(404, "BLOB_UPLOAD_UNKNOWN")] * 2
     assert _no_upload_is_left(remote, storage)
 
 
