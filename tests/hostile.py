@@ -18,6 +18,7 @@ hung up is no exception. For https: `hostile(script, tls=certificates().server)`
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -158,6 +159,14 @@ class HostileServer:
     def url(self) -> str:
         """Scheme, host and port."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def sockets_of_clients(self) -> int:
+        """Count the sockets by which this process is still connected to the server."""
+        count = 0
+        for fd in list(asyncio.get_running_loop()._selector.get_map()):  # type: ignore[attr-defined]
+            with suppress(OSError), socket.socket(fileno=os.dup(fd)) as sock:
+                count += sock.getpeername()[1:2] == (self.port,)
+        return count
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(

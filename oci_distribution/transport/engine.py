@@ -139,8 +139,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 await stream.aclose()
             if self._session is not None:
                 await self._session.close()
-                # A connection that was cut off needs this much to let go of its socket.
-                await asyncio.sleep(0)
 
     def _session_here(self) -> aiohttp.ClientSession:
         if self._closed:

@@ -183,7 +183,7 @@ async def test_a_port_where_nobody_listens_is_a_connect_error(engine: AiohttpTra
 
 async def test_a_name_that_does_not_exist_is_a_connect_error(engine: AiohttpTransport) -> None:
     """RFC 6761 keeps `.invalid` for this."""
-    with pytest.raises(httpx.ConnectError, match="nobody.invalid"):
+    with pytest.raises(httpx.ConnectError, match=r"nobody\.invalid"):
         await exchange(engine, get("http://nobody.invalid/"))
 
 
@@ -242,6 +242,23 @@ async def test_an_answer_left_early_closes_its_connection(engine: AiohttpTranspo
         await response.aclose()
         await response.aclose()
         await gone.wait()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_answer_left_early_keeps_no_socket(engine: AiohttpTransport, scheme: str) -> None:
+    """A polite end of TLS would wait for a host that does not listen."""
+
+    async def script(exchange: Exchange) -> None:
+        exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await exchange.answer(200, b"x", length=10)
+        await asyncio.Event().wait()
+
+    async with hostile(script, tls=certificates().server if scheme == "https" else None) as server:
+        response = await engine.handle_async_request(get(server.url))
+        assert server.sockets_of_clients() == 1
+        await response.aclose()
+        await anyio.wait_all_tasks_blocked()
+        assert server.sockets_of_clients() == 0
 
 
 async def test_a_body_read_to_its_end_gives_its_connection_back(engine: AiohttpTransport) -> None:

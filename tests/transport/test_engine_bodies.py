@@ -272,6 +272,40 @@ async def test_an_upload_leaves_no_task_and_no_socket_behind(engine: AiohttpTran
     gc.collect()
 
 
+class FailingWhenStuck(httpx.AsyncByteStream):
+    """Fails as soon as something waits in our own buffer, as the system's are full."""
+
+    def __init__(self, engine: AiohttpTransport) -> None:
+        self.engine = engine
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            (protocol,) = self.engine._session.connector._acquired  # type: ignore[union-attr]
+            if protocol.transport.get_write_buffer_size():  # type: ignore[union-attr]
+                raise ValueError("stuck")
+            yield bytes(1024)
+
+
+async def test_a_host_that_takes_nothing_does_not_keep_the_socket(engine: AiohttpTransport) -> None:
+    """Closing politely would wait until it has taken what is buffered, which may be never."""
+
+    async def script(exchange: Exchange) -> None:
+        exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        if exchange.target == "/early":
+            await exchange.answer(401)
+        await asyncio.Event().wait()
+
+    async with hostile(script, tls=tls_of(engine)) as server:  # type: ignore[arg-type]
+        response = await engine.handle_async_request(put(f"{server.url}/early", Watched(), 1 << 40))
+        await response.aclose()
+        with pytest.raises(ValueError, match="stuck"):
+            await engine.handle_async_request(put(server.url, FailingWhenStuck(engine), 1 << 40))
+        with anyio.move_on_after(0.05):
+            await engine.handle_async_request(put(server.url, Watched(), 1 << 40))
+        await anyio.wait_all_tasks_blocked()
+        assert server.sockets_of_clients() == 0
+
+
 async def test_the_connection_of_a_finished_upload_is_used_again(engine: AiohttpTransport) -> None:
     """Also when the host answers the very moment that it has the last byte."""
     async with hostile(answer, tls=tls_of(engine)) as server:  # type: ignore[arg-type]
