@@ -41,7 +41,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 __all__ = [
     "Attempt",
@@ -95,23 +94,29 @@ __all__ = [
 
 
 def redact_url(url: str) -> str:
-    """Return `url` fit for eyes: without userinfo, and with the values of its query hidden.
+    """Return `url` fit for eyes: without userinfo, and with what its query says hidden.
 
-    Signed storage URLs and upload locations carry their secrets there.
+    Signed storage URLs and upload locations carry their secrets there. Anything is taken, since it may be
+    what a hostile server wrote.
     """
-    parts = urlsplit(url)
-    netloc = parts.netloc.rpartition("@")[2]
-    query = "&".join(_hide(pair) for pair in parts.query.split("&")) if parts.query else ""
-    return parts._replace(netloc=netloc, query=query, fragment="").geturl()
+    head, question, query = url.partition("#")[0].partition("?")
+    scheme, slashes, rest = head.partition("//") if "//" in head else ("", "", head)
+    authority, slash, path = rest.partition("/")
+    bare = f"{scheme}{slashes}{authority.rpartition('@')[2]}{slash}{path}"
+    return bare + question + "&".join(_hide(pair) for pair in query.split("&"))
 
 
-# What the specification's own query parameters say is no secret, and explains a failure.
-_HARMLESS_PARAMETERS = frozenset({"digest", "mount", "from", "n", "last", "tag", "artifactType"})
+# What the specifications' own query parameters say is no secret, and explains a failure.
+_HARMLESS_PARAMETERS = frozenset(
+    {"artifactType", "digest", "digest-algorithm", "from", "last", "mount", "n", "scope", "service", "tag"}
+)
 
 
 def _hide(pair: str) -> str:
     name, equals, value = pair.partition("=")
-    return pair if not value or name in _HARMLESS_PARAMETERS else f"{name}{equals}***"
+    if not pair or (name in _HARMLESS_PARAMETERS and ";" not in value):
+        return pair
+    return f"{name}=***" if value else f"***{equals}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,10 +169,10 @@ class Layout:
     @asynccontextmanager
     async def _lock(self) -> AsyncGenerator[None]:
         # Not in a thread: a try takes microseconds, and so no cancellation can come between it and us.
-        lock = AsyncFileLock(self.path / LOCK, poll_interval=LOCK_POLL, run_in_executor=False)
+        lock = AsyncFileLock(self.path / LOCK, run_in_executor=False)
         async with self._turn:
             with mapped_os_errors(self.path / LOCK):
-                await lock.acquire()
+                await lock.acquire(poll_interval=LOCK_POLL)
             try:
                 yield
             finally:

@@ -6,7 +6,7 @@ statuses, the scope it needs, and whether it may be repeated after a failure tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -215,4 +215,4 @@ def list_referrers(name: str, digest: str, *, artifact_type: str | None = None) 
 
 def follow_page(endpoint: Endpoint, target: str) -> Endpoint:
     """Return the endpoint of a listing's next page: the same, at the `Link` that the registry gave."""
-    return Endpoint(endpoint.method, target, endpoint.accepted, endpoint.scope, accept=endpoint.accept)
+    return replace(endpoint, target=target)

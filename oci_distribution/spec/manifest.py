@@ -35,6 +35,10 @@ _MODELS: dict[str, type[ManifestContent]] = {
 # What a server says that does not know: older proxies and file servers. It contradicts nothing.
 _GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 
+# The fields that say what kind of manifest this is.
+_TELLING = frozenset({"schemaVersion", "mediaType", "config", "layers", "manifests"})
+_TELLING_LOWER = frozenset(name.lower() for name in _TELLING)
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -75,8 +79,10 @@ class Manifest:
             content: The model; empty fields are left out.
             algorithm: Of the digest; only sha256 is understood everywhere.
         """
-        document = content.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         head: dict[str, Any] = {"schemaVersion": 2, "mediaType": content.media_type}
+        document = content.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        # Required, and so there even when it is empty.
+        document.setdefault("manifests" if isinstance(content, ImageIndex) else "layers", [])
         raw = json.dumps(head | document, separators=(",", ":"), ensure_ascii=False).encode()
         return cls.parse(raw, content.media_type, digest=Digest.of(raw, algorithm))
 
@@ -160,12 +166,20 @@ def _checked(media_type: str) -> str:
 
 def _load(raw: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(raw)
+        # Decoded first: the standard library would take UTF-16, too, which nobody else does.
+        document = json.loads(raw.decode(), object_pairs_hook=_distinct_keys)
     except (ValueError, RecursionError):
         raise InvalidManifest("manifest is malformed: not JSON") from None
     if not isinstance(document, dict):
         raise InvalidManifest("manifest is malformed: not a JSON object")
     return cast("dict[str, Any]", document)
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise InvalidManifest("manifest is ambiguous: a key stands in it twice")
+    return document
 
 
 def _kind_by_fields(document: dict[str, Any]) -> str:
@@ -174,17 +188,21 @@ def _kind_by_fields(document: dict[str, Any]) -> str:
         return (
             MediaType.DOCKER_MANIFEST_V1_SIGNED if "signatures" in document else MediaType.DOCKER_MANIFEST_V1
         )
-    if "manifests" in document:
+    if document.get("manifests") is not None:
         return MediaType.IMAGE_INDEX
-    if "config" in document or "layers" in document:
+    if document.get("config") is not None or document.get("layers") is not None:
         return MediaType.IMAGE_MANIFEST
     raise InvalidManifest("manifest is malformed: it has no mediaType, config, layers or manifests")
 
 
 def _check_unambiguous(document: dict[str, Any], kind: str) -> None:
     # CVE-2021-41190: one client reads the index, another the image, and both verify the same digest.
-    is_image = "layers" in document or "config" in document
-    lists_images = "manifests" in document
+    misspelt = [key for key in document if key not in _TELLING and key.lower() in _TELLING_LOWER]
+    if misspelt:
+        # Go reads them as if they were spelled right.
+        raise InvalidManifest(f"manifest is ambiguous: it has {misspelt[0]!r}")
+    is_image = any(document.get(key) is not None for key in ("layers", "config"))
+    lists_images = document.get("manifests") is not None
     if is_image and lists_images:
         raise InvalidManifest("manifest is ambiguous: it has 'manifests' and also 'layers' or 'config'")
     if kind in _MODELS and (is_image if is_index(kind) else lists_images):

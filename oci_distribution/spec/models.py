@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -48,11 +49,18 @@ class _Document(BaseModel):
 def _null_as_list(value: Any) -> Any:
     if value is None:
         return ()
-    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
 def _null_as_dict(value: Any) -> Any:
-    return {} if value is None else value
+    """Read null as nothing, and in annotations, too, as Go's tools do."""
+    if not isinstance(value, dict):
+        return {} if value is None else value
+    return {key: item for key, item in cast("dict[object, Any]", value).items() if item is not None}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 ManyOf = Annotated[tuple[T, ...], BeforeValidator(_null_as_list)]
@@ -61,10 +69,10 @@ MediaTypeText = Annotated[str, AfterValidator(check_media_type)]
 
 
 class Platform(_Document):
-    """What an image of an index runs on (image specification, image-index.md)."""
+    """What an image of an index runs on (image specification, image-index.md); empty is unknown."""
 
-    architecture: str
-    os: str
+    architecture: str = ""
+    os: str = ""
     os_version: str | None = Field(default=None, alias="os.version")
     os_features: ManyOf[str] = Field(default=(), alias="os.features")
     variant: str | None = None
@@ -180,8 +188,8 @@ class OpaqueManifest(_Document):
 class ErrorEntry(_Document):
     """One entry of an error body (distribution specification, "Error Codes")."""
 
-    code: Annotated[str, BeforeValidator(str)] = "UNKNOWN"
-    message: str | None = None
+    code: Annotated[str, BeforeValidator(_text)] = "UNKNOWN"
+    message: Annotated[str, BeforeValidator(_text)] | None = None
     detail: Any = None
 
 
@@ -194,14 +202,14 @@ class ErrorBody(_Document):
     @classmethod
     def _accept_single(cls, value: Any) -> Any:
         """Read `{"code": …}` and `{"error": "text"}` too: proxies and token servers answer so."""
-        document = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-        if "errors" in document:
-            return document
+        if not isinstance(value, dict) or "errors" in value:
+            return cast("object", value)
+        document = cast("dict[str, Any]", value)
         if "code" in document:
             return {"errors": [document]}
         if isinstance(error := document.get("error"), str):
             return {"errors": [{"code": error.upper(), "message": document.get("error_description")}]}
-        return value
+        return document
 
 
 class TagList(_Document):

@@ -6,6 +6,7 @@ the distribution specification's "Pulling manifests" and is what users type.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 from typing import Self
@@ -20,13 +21,17 @@ DOCKER_HUB = "docker.io"
 
 _DOCKER_HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _OFFICIAL_PREFIX = "library/"
+MAX_PORT = 65535
 MAX_NAME_LENGTH = 255
 """Longest repository name, in characters: what distribution accepts, and file systems behind it."""
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _DOMAIN_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
-_HOST = re.compile(rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?", re.ASCII)
+_HOST = re.compile(
+    rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[(?P<address>[a-fA-F0-9:]+)\])(?::(?P<port>[0-9]{{1,5}}))?",
+    re.ASCII,
+)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}", re.ASCII)
 # A bare 64-digit name would be taken for the identifier of a local image.
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}", re.ASCII)
@@ -66,14 +71,21 @@ def check_registry(host: str) -> str:
     Raises:
         InvalidReference: It is no host with an optional port. IPv6 addresses stand in brackets.
     """
-    if _HOST.fullmatch(host) is None or not _port_is_valid(host):
+    if "@" in host:
+        # Not shown: what is before the @ may be a password.
+        raise InvalidReference("invalid registry host: it holds no user name and no password")
+    match = _HOST.fullmatch(host)
+    if match is None or not _is_address(match["address"]) or int(match["port"] or 0) > MAX_PORT:
         raise InvalidReference(f"invalid registry host {host[:300]!r}")
     return DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
 
 
-def _port_is_valid(host: str) -> bool:
-    port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
-    return not port or int(port) <= 65535
+def _is_address(text: str | None) -> bool:
+    """Say whether what stands in brackets, if anything does, is an address of IPv6."""
+    try:
+        return text is None or bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
 
 
 def split_scheme(text: str) -> tuple[str | None, str]:
@@ -135,8 +147,11 @@ class Reference:
         if _IDENTIFIER.fullmatch(text):
             raise InvalidReference(f"invalid reference {text!r}: 64 hexadecimal digits name a local image")
         name, at, digest = text.partition("@")
+        if "/" in digest:
+            # Not shown: what is before the @ may be a password.
+            raise InvalidReference("invalid reference: it holds no user name and no password")
         name, tag = _split_tag(name)
-        registry, repository = name.split("/", 1) if has_host and "/" in name else _split_registry(name)
+        registry, repository = _split_registry(name, has_host=has_host)
         try:
             return cls(registry, repository, tag, _checked_digest(digest) if at else None)
         except InvalidReference as error:
@@ -179,12 +194,11 @@ def _split_tag(name: str) -> tuple[str, str | None]:
     return (head, tag) if colon and "/" not in tag else (name, None)
 
 
-def _split_registry(name: str) -> tuple[str, str]:
+def _split_registry(name: str, *, has_host: bool) -> tuple[str, str]:
     """Tell a host from a first path component as docker does: by a dot, a colon, `localhost` or a capital."""
     first, slash, rest = name.partition("/")
-    is_host = bool(slash) and (
-        any(c in first for c in ".:") or first == "localhost" or first != first.lower()
-    )
+    looks_like_one = any(c in first for c in ".:") or first == "localhost" or first != first.lower()
+    is_host = has_host or (bool(slash) and looks_like_one)
     registry, repository = (first, rest) if is_host else (DOCKER_HUB, name)
     if registry in _DOCKER_HUB_ALIASES and "/" not in repository:
         repository = _OFFICIAL_PREFIX + repository

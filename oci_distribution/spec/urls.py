@@ -7,6 +7,8 @@ signature, so everything here works on the text itself (specification, "Pushing 
 from __future__ import annotations
 
 import ipaddress
+import re
+import socket
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urljoin, urlsplit
@@ -14,6 +16,8 @@ from urllib.parse import urljoin, urlsplit
 __all__ = ["Origin", "is_local_host", "resolve_url", "same_origin", "with_query"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_AMBIGUOUS = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,18 @@ class Origin:
         """Return the origin of an absolute URL.
 
         Raises:
-            ValueError: It is not an absolute http or https URL.
+            ValueError: It is not an absolute http or https URL, or one that others may read otherwise.
         """
         parts = urlsplit(url)
         default = _DEFAULT_PORTS.get(parts.scheme)
         if default is None or not parts.hostname:
             msg = "not an absolute http or https URL"
             raise ValueError(msg)
-        return cls(parts.scheme, parts.hostname, parts.port or default)
+        if not parts.netloc.isascii() or _AMBIGUOUS.search(url):
+            # What one library takes for a host is user name or path to another; IDNA maps ① to 1.
+            msg = "a URL with a space, a control character, a backslash, or a host that is not ASCII"
+            raise ValueError(msg)
+        return cls(parts.scheme, parts.hostname, default if parts.port is None else parts.port)
 
     @property
     def netloc(self) -> str:
@@ -69,7 +77,8 @@ def is_loopback_host(host: str) -> bool:
 
     A test on the whole name: `localhost.evil.example` is not local.
     """
-    if host.rstrip(".").lower() == "localhost" or host.lower().endswith(".localhost"):
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     address = _address(host)
     return address is not None and address.is_loopback
@@ -85,12 +94,21 @@ def is_local_host(host: str) -> bool:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    text = host.strip("[]").partition("%")[0].rstrip(".")
     try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return None
+        return _old_style_address(text)
     mapped = getattr(address, "ipv4_mapped", None)
     return mapped if mapped is not None else address
+
+
+def _old_style_address(text: str) -> ipaddress.IPv4Address | None:
+    """Read what the resolver reads without a look-up, too: 127.1, 2130706433, 0x7f.0.0.1, 0177.0.0.1."""
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(text))
+    except (OSError, ValueError):
+        return None
 
 
 def resolve_url(base: str, location: str) -> str:
@@ -103,16 +121,16 @@ def resolve_url(base: str, location: str) -> str:
         location: Absolute, host-relative or path-relative reference.
 
     Raises:
-        ValueError: The result is no absolute http or https URL, or holds a control character or a space.
+        ValueError: The result is no absolute http or https URL, or one that others may read otherwise.
     """
-    if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in location):
-        msg = "a URL holds a space or a control character"
+    if _AMBIGUOUS.search(location):
+        msg = "a URL with a space, a control character or a backslash"
         raise ValueError(msg)
     origin = Origin.of(base)
-    if "://" in location.partition("?")[0]:
-        target = location
-    elif location.startswith("//"):
+    if location.startswith("//"):
         target = f"{origin.scheme}:{location}"
+    elif _ABSOLUTE.match(location):
+        target = location
     elif location.startswith("/"):
         target = base.partition("://")[0] + "://" + _authority(base) + location
     else:
