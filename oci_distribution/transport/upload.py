@@ -126,4 +126,6 @@ async def _once(piece: bytes) -> AsyncGenerator[bytes]:
 def abort(transport: asyncio.WriteTransport | None) -> None:
     """Cut a connection at once, without waiting for anything that is still to be sent or read."""
     if transport is not None:
-        transport.abort()
+        # Up to Python 3.11.3, a TLS transport that was aborted and then closed has forgotten its protocol.
+        with suppress(AttributeError):
+            transport.abort()

@@ -332,7 +332,7 @@ async def test_an_idle_connection_that_the_host_closed_is_not_used(engine: Aioht
     assert server.connections == 2
 
 
-KEY = ConnectionKey("host", 1, False, True, None, None, None, None)
+KEY = ConnectionKey._make(["host", 1, False, True] + [None] * (len(ConnectionKey._fields) - 4))
 INFO = aiohttp.RequestInfo("http://x/?secret", "GET", {}, "http://x/?secret")  # type: ignore[arg-type]
 ARGUMENTS: dict[type[BaseException], tuple[object, ...]] = {
     aiohttp.ClientConnectorError: (KEY, OSError(1, "one")),
