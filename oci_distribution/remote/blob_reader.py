@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
-from oci_distribution.content.sources import check
+from oci_distribution.content.sources import verified
 from oci_distribution.errors import ContentError, LimitExceeded, SizeMismatch
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.headers import parse_content_length
@@ -105,24 +106,17 @@ class BlobReader:
         return b"".join([piece async for piece in self])
 
     async def _verify(self, answer: OpenAnswer, blob: Descriptor) -> AsyncGenerator[bytes]:
-        """Hold the last piece back until all is known to be right."""
-        hasher = blob.digest.hasher()
-        held = b""
+        left = blob.size
         try:
-            async for piece in answer:
-                hasher.update(piece)
-                if hasher.size > blob.size:
-                    raise SizeMismatch(f"{blob.digest} is longer than its {blob.size} bytes")
-                if held:
-                    yield held
-                held = piece
-            check(hasher, blob)
+            async with aclosing(aiter(answer)) as body, aclosing(verified(body, blob)) as pieces:
+                async for piece in pieces:
+                    left -= len(piece)
+                    self._verified = not left
+                    yield piece
         except ContentError as error:
             error.about(answer.context)
             raise
         self._verified = True
-        if held:
-            yield held
 
     def __repr__(self) -> str:
         return f"<BlobReader of {self._blob if isinstance(self._blob, Digest) else self._blob.digest}>"

@@ -18,6 +18,7 @@ from oci_distribution.errors import (
     NameUnknown,
     ResponseError,
 )
+from oci_distribution.spec.headers import chunk_range
 from oci_distribution.spec.mediatypes import manifest_accept_header
 from oci_distribution.spec.urls import with_query
 
@@ -65,6 +66,7 @@ _OK = frozenset({200})
 # The specification says 201. Docker's old one said 204 for a PUT, and ECR answers 201 to a PATCH.
 _STORED = frozenset({200, 201, 202, 204})
 _DELETED = frozenset({200, 202, 204})
+_OCTETS = ("Content-Type", "application/octet-stream")
 _MANIFEST_ACCEPT = manifest_accept_header()
 
 
@@ -108,11 +110,19 @@ def _manifest(method: str, name: str, reference: str) -> Endpoint:
     )
 
 
-def put_manifest(name: str, reference: str, media_type: str) -> Endpoint:
-    """end-7a: `PUT /v2/<name>/manifests/<reference>`. Sent twice, it does the same."""
+def put_manifest(name: str, reference: str, media_type: str, *, tags: Sequence[str] = ()) -> Endpoint:
+    """end-7a, end-7b: `PUT /v2/<name>/manifests/<reference>`. Sent twice, it does the same.
+
+    Args:
+        name: The repository.
+        reference: A tag or a digest.
+        media_type: Of the manifest.
+        tags: Sent along as `?tag=`, to registries that serve the specification's main branch.
+    """
+    query = "&".join(f"tag={tag}" for tag in tags)
     return Endpoint(
         "PUT",
-        f"/v2/{name}/manifests/{reference}",
+        f"/v2/{name}/manifests/{reference}" + (f"?{query}" if query else ""),
         _STORED,
         _push(name),
         headers=(("Content-Type", media_type),),
@@ -165,8 +175,37 @@ def mount_blob(name: str, digest: str, from_name: str) -> Endpoint:
     return Endpoint("POST", target, frozenset({201, 202}), f"{_push(name)} {_pull(from_name)}")
 
 
+def post_blob(name: str, digest: str) -> Endpoint:
+    """end-4b: `POST /v2/<name>/blobs/uploads/?digest=<digest>` with the bytes: 201, or 202 and an upload."""
+    target = _query(f"/v2/{name}/blobs/uploads/", digest=digest)
+    accepted = frozenset({201, 202})
+    return Endpoint("POST", target, accepted, _push(name), Kind.UPLOAD, headers=(_OCTETS,))
+
+
+def patch_upload(name: str, location: str, *, start: int, length: int) -> Endpoint:
+    """end-5: `PATCH <location>` with a chunk. In doubt, ask how far it came.
+
+    Args:
+        name: The repository.
+        location: The newest location of the upload.
+        start: Position of the chunk's first byte.
+        length: Bytes of the chunk, at least 1.
+    """
+    headers = (_OCTETS, ("Content-Range", chunk_range(start, length)))
+    return Endpoint(
+        "PATCH",
+        location,
+        _STORED,
+        _push(name),
+        Kind.UPLOAD,
+        repeatable=False,
+        unknown=BlobUploadUnknown,
+        headers=headers,
+    )
+
+
 def put_upload(name: str, location: str, digest: str) -> Endpoint:
-    """end-4b, end-6: `PUT <location>?digest=<digest>` with the bytes. In doubt, ask what became of it."""
+    """end-6: `PUT <location>?digest=<digest>` with the bytes. In doubt, ask what became of it."""
     return Endpoint(
         "PUT",
         with_query(location, "digest", digest),
@@ -175,7 +214,7 @@ def put_upload(name: str, location: str, digest: str) -> Endpoint:
         Kind.UPLOAD,
         repeatable=False,
         unknown=BlobUploadUnknown,
-        headers=(("Content-Type", "application/octet-stream"),),
+        headers=(_OCTETS,),
     )
 
 
