@@ -6,6 +6,7 @@ statuses, the scope it needs, and whether it may be repeated after a failure tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
