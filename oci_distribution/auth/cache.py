@@ -7,10 +7,19 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from oci_distribution.auth.challenge import Challenge
+from oci_distribution.auth.credentials import refuse_pickling
 from oci_distribution.auth.scope import Scope
 from oci_distribution.spec.urls import Origin
 
-__all__ = ["ChallengeCache", "MemoryChallengeCache", "MemoryTokenCache", "Token", "TokenCache", "TokenKey"]
+__all__ = [
+    "ChallengeCache",
+    "MemoryChallengeCache",
+    "MemoryTokenCache",
+    "Recent",
+    "Token",
+    "TokenCache",
+    "TokenKey",
+]
 
 CAPACITY = 4096
 """Entries that a cache in memory keeps: repositories of a large mirror, some hundred bytes each."""
@@ -27,8 +36,9 @@ class TokenKey:
         origin: The registry that the token is shown to.
         realm: URL of the token server.
         service: What the registry calls itself there.
-        scope: What the token is for. Chainguard answers 403 to a token of another scope, so none is shared.
-        identity: Who we are, without secrets.
+        scope: What the token is for.
+        identity: Who we are: another for each credential, empty for nobody. No secret can be read from it,
+            and it means nothing to another process.
     """
 
     origin: Origin
@@ -40,15 +50,18 @@ class TokenKey:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token.
+    """An access token; it does not show itself, and cannot be pickled.
 
     Args:
         value: The token.
-        expires_at: When it is not used any more, on the clock of the `Authorizer`, a margin taken off.
+        expires_at: When it is not used any more, in seconds on the clock of the `Authorizer`; the margin
+            before its real end is taken off already.
     """
 
     value: str = field(repr=False)
     expires_at: float
+
+    __reduce_ex__ = refuse_pickling
 
 
 class ChallengeCache(Protocol):
@@ -60,6 +73,10 @@ class ChallengeCache(Protocol):
 
     async def set(self, origin: Origin, challenge: Challenge) -> None:
         """Remember a challenge."""
+        ...
+
+    async def discard(self, origin: Origin) -> None:
+        """Forget a challenge; nothing happens when there is none."""
         ...
 
 
@@ -79,26 +96,33 @@ class TokenCache(Protocol):
         ...
 
 
-class _Recent(Generic[K, V]):
-    """A dictionary that keeps what was used last."""
+class Recent(Generic[K, V]):
+    """A dictionary that keeps what was used last.
 
-    def __init__(self, capacity: int) -> None:
+    Args:
+        capacity: Entries that it keeps.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._items: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
+        """Return what is kept under `key`."""
         value = self._items.get(key)
         if value is not None:
             self._items.move_to_end(key)
         return value
 
     def set(self, key: K, value: V) -> None:
+        """Keep a value, in the place of what was used longest ago."""
         self._items[key] = value
         self._items.move_to_end(key)
         while len(self._items) > self._capacity:
             self._items.popitem(last=False)
 
     def discard(self, key: K) -> None:
+        """Forget what is kept under `key`."""
         self._items.pop(key, None)
 
 
@@ -106,7 +130,7 @@ class MemoryChallengeCache:
     """Remembers challenges for as long as it lives."""
 
     def __init__(self, *, capacity: int = CAPACITY) -> None:
-        self._recent: _Recent[Origin, Challenge] = _Recent(capacity)
+        self._recent: Recent[Origin, Challenge] = Recent(capacity)
 
     async def get(self, origin: Origin) -> Challenge | None:
         """Return what is remembered of `origin`."""
@@ -116,12 +140,16 @@ class MemoryChallengeCache:
         """Remember a challenge."""
         self._recent.set(origin, challenge)
 
+    async def discard(self, origin: Origin) -> None:
+        """Forget a challenge."""
+        self._recent.discard(origin)
+
 
 class MemoryTokenCache:
     """Remembers tokens for as long as it lives."""
 
     def __init__(self, *, capacity: int = CAPACITY) -> None:
-        self._recent: _Recent[TokenKey, Token] = _Recent(capacity)
+        self._recent: Recent[TokenKey, Token] = Recent(capacity)
 
     async def get(self, key: TokenKey) -> Token | None:
         """Return the token that is remembered."""

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 
 __all__ = ["Challenge", "parse_challenges"]
 
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)(?!\s*=)", re.ASCII)
-_PARAMETER = re.compile(
-    rf"[\s,]*({_WORD})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|({_WORD}|[^\s,\"]*))(?=\s*(?:,|$))", re.ASCII
+# Possessive throughout (`++`, `*+`): whatever a server sends, nothing is read twice.
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_SCHEME = re.compile(rf"[\s,]*+({_WORD})(?=\s|,|$)(?!\s*+=)", re.ASCII)
+# A quote inside of a quoted value ends it only where something follows that may: servers forget to escape.
+_END = rf"(?=\s*+(?:,|$)|\s++{_WORD}\s*+=)"
+_QUOTED = rf"\"((?:[^\"\\]|\\.|\"(?!{_END}))*+)\"{_END}"
+_PARAMETER = re.compile(rf"[\s,]*+({_WORD})\s*+=\s*+(?:{_QUOTED}|([^\s,\"]*+){_END})", re.ASCII | re.DOTALL)
+# `scope=,realm=...` is no token68 but a parameter without a value: nothing but a scheme may follow.
+_TOKEN68 = re.compile(
+    rf"\s++([A-Za-z0-9\-._~+/]++=*+)(?=\s*+(?:,|$))(?!\s*+,[\s,]*+{_WORD}\s*+=\s*+[^\s,=])", re.ASCII
 )
-_TOKEN68 = re.compile(r"\s+([A-Za-z0-9\-._~+/]+=*)(?=\s*(?:,|$))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class Challenge:
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
     """Parse `WWW-Authenticate` headers: several headers, and several challenges in one.
 
-    What cannot be read ends its header, and loses nothing of what stood before it.
+    What cannot be read ends its header, and loses nothing of what stood before it. Of a parameter that
+    stands there twice the first one counts.
     """
     return [challenge for value in values for challenge in _parse(value)]
 
@@ -53,6 +59,6 @@ def _parse(value: str) -> Iterator[Challenge]:
             position = parameter.end()
             quoted, bare = parameter[2], parameter[3]
             parameters.setdefault(
-                parameter[1].lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
+                parameter[1].lower(), bare if quoted is None else re.sub(r"(?s)\\(.)", r"\1", quoted)
             )
         yield Challenge(scheme[1].lower(), parameters)

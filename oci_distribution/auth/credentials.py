@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol, Self, SupportsIndex
 
-__all__ = ["ANONYMOUS", "AuthProvider", "Credential", "anonymous"]
+__all__ = ["ANONYMOUS", "AuthProvider", "Credential", "anonymous", "refuse_pickling"]
+
+TOKEN_USER: Final = "<token>"  # noqa: S105 - what docker writes in the place of a name
+"""The name that says that the secret beside it is an identity token."""
+
+
+def refuse_pickling(self: object, protocol: SupportsIndex) -> NoReturn:
+    """Be the `__reduce_ex__` of a class that holds secrets: pickles end up in queues and crash reports.
+
+    Leaving the secrets out would be worse: whoever unpickled it would be anonymous, and not know why.
+    """
+    del protocol
+    msg = f"a {type(self).__name__} holds secrets and is not pickled"
+    raise TypeError(msg)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -17,7 +30,7 @@ class Credential:
         password: Password or personal access token.
         identity_token: A refresh token, which the token server exchanges for access tokens.
         registry_token: An access token that is sent to the registry as it is.
-        expires_at: When it ends, in seconds since 1970; None for never.
+        expires_at: When it ends, in seconds since 1970; the provider is asked again then. None for never.
     """
 
     username: str = ""
@@ -26,21 +39,22 @@ class Credential:
     registry_token: str = ""
     expires_at: float | None = None
 
+    @classmethod
+    def of_pair(cls, username: str, secret: str) -> Self:
+        """Return the credential that docker and its helpers store as name and secret."""
+        if username == TOKEN_USER:
+            return cls(identity_token=secret)
+        return cls(username=username, password=secret)
+
     @property
     def is_anonymous(self) -> bool:
         """Whether there is nothing in it."""
         return not (self.username or self.password or self.identity_token or self.registry_token)
 
     def __repr__(self) -> str:
-        if self.is_anonymous:
-            return "Credential()"
         secrets = [name for name in ("password", "identity_token", "registry_token") if getattr(self, name)]
-        return f"Credential(username={self.username!r}, {', '.join(f'{name}=***' for name in secrets)})"
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        # A pickle ends up in caches, queues and crash reports.
-        msg = "a Credential holds secrets and is not pickled"
-        raise TypeError(msg)
+        shown = [f"username={self.username!r}"] if self.username else []
+        return f"Credential({', '.join([*shown, *(f'{name}=***' for name in secrets)])})"
 
 
 ANONYMOUS: Final = Credential()

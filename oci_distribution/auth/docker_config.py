@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar, cast
 
 import anyio.to_thread
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential
+from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential, refuse_pickling
 from oci_distribution.auth.helpers import ask_helper, find_helper
-from oci_distribution.errors import CredentialError
+from oci_distribution.errors import CredentialError, redact_url
 from oci_distribution.spec.reference import DOCKER_HUB
 
 __all__ = ["AuthFile", "AuthFileProvider", "default_auth_provider"]
@@ -27,12 +26,13 @@ _DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 _DOCKER_HUB_KEYS = (_DOCKER_HUB_KEY, "index.docker.io", DOCKER_HUB, "registry-1.docker.io")
 
 
-def _null_as_empty(value: Any) -> Any:
-    return {} if value is None else value
-
-
 def _without_nulls(value: Any) -> Any:
-    return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else {}
+    """Return an object without its nulls: to docker, null is the same as not there."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in cast("dict[str, Any]", value).items() if item is not None}
 
 
 class AuthEntry(BaseModel):
@@ -46,27 +46,39 @@ class AuthEntry(BaseModel):
     identitytoken: str = Field(default="", repr=False)
     registrytoken: str = Field(default="", repr=False)
 
+    __reduce_ex__ = refuse_pickling
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tolerate_nulls(cls, value: Any) -> Any:
+        return _without_nulls(value)
+
     def credential(self, key: str) -> Credential:
         """Return what the entry says; anonymous for the empty entry that `docker login` leaves with a store.
 
         Raises:
             CredentialError: `auth` is not the base64 of `name:password`.
         """
-        username, password = self.username, self.password
-        if self.auth:
-            try:
-                decoded = base64.b64decode(self.auth, validate=True).decode().strip("\0")
-            except (binascii.Error, UnicodeDecodeError):
-                raise CredentialError(f"the stored auth for {key} is not base64") from None
-            username, colon, password = decoded.partition(":")
-            if not colon:
-                raise CredentialError(f"the stored auth for {key} is not the base64 of name:password")
+        username, password = self._pair(key) if self.auth else (self.username, self.password)
+        pair = Credential.of_pair(username, password)
         return Credential(
-            username=username,
-            password=password.strip("\0"),
-            identity_token=self.identitytoken,
+            username=pair.username,
+            password=pair.password,
+            identity_token=self.identitytoken or pair.identity_token,
             registry_token=self.registrytoken,
         )
+
+    def _pair(self, key: str) -> tuple[str, str]:
+        try:
+            decoded = base64.b64decode("".join(self.auth.split()), validate=True).decode()
+        except ValueError:
+            # Without the cause: it holds what could not be decoded.
+            raise CredentialError(f"the stored auth for {redact_url(key)} is not base64") from None
+        username, colon, password = decoded.partition(":")
+        if not colon:
+            raise CredentialError(f"the stored auth for {redact_url(key)} is not the base64 of name:password")
+        # Old versions of docker pad with NUL.
+        return username.strip("\0"), password.strip("\0")
 
 
 class AuthFile(BaseModel):
@@ -81,7 +93,7 @@ class AuthFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     auths: Annotated[Mapping[str, AuthEntry], BeforeValidator(_without_nulls)] = Field(default_factory=dict)
-    cred_helpers: Annotated[Mapping[str, str], BeforeValidator(_null_as_empty)] = Field(
+    cred_helpers: Annotated[Mapping[str, str], BeforeValidator(_without_nulls)] = Field(
         default_factory=dict, alias="credHelpers"
     )
     creds_store: str | None = Field(default=None, alias="credsStore")
@@ -113,27 +125,28 @@ class AuthFile(BaseModel):
         Raises:
             CredentialError: An entry is broken, or a helper fails.
         """
-        server = _DOCKER_HUB_KEY if host == DOCKER_HUB else host
-        helper = _lookup(self.cred_helpers, _host_keys(host))
-        if helper is not None:
-            path = find_helper(helper[1])
-            if path is None:
-                raise CredentialError(f"docker-credential-{helper[1]}, the helper for {host}, is not on PATH")
-            return await ask_helper(path, server)
-        if self.creds_store:
-            # A store that is not installed here holds nothing here: docker files travel between machines.
-            path = find_helper(self.creds_store)
-            found = await ask_helper(path, server) if path is not None else ANONYMOUS
-            if not found.is_anonymous:
-                return found
-        return self._stored(host, repository)
+        found = await self._helped(host)
+        return self._stored(host, repository) if found.is_anonymous else found
+
+    async def _helped(self, host: str) -> Credential:
+        """Ask the helper of this registry, else the store of all registries."""
+        own = next((name for _, name in _matching(self.cred_helpers, _host_keys(host))), None)
+        # An empty name says that this registry has no helper, not even the store.
+        name = self.creds_store if own is None else own
+        if not name:
+            return ANONYMOUS
+        path = find_helper(name)
+        if path is not None:
+            return await ask_helper(path, _DOCKER_HUB_KEY if host == DOCKER_HUB else host)
+        if own:
+            raise CredentialError(f"docker-credential-{name}, the helper for {host}, is not on PATH")
+        # A store that is not installed here holds nothing here: docker's files travel between machines.
+        return ANONYMOUS
 
     def _stored(self, host: str, repository: str | None) -> Credential:
-        for keys in (_namespace_keys(host, repository), _host_keys(host)):
-            entry = _lookup(self.auths, keys)
-            if entry is not None and not (credential := entry[1].credential(entry[0])).is_anonymous:
-                return credential
-        return ANONYMOUS
+        keys = [*_namespace_keys(host, repository), *_host_keys(host)]
+        found = (entry.credential(key) for key, entry in _matching(self.auths, keys))
+        return next((credential for credential in found if not credential.is_anonymous), ANONYMOUS)
 
 
 def _namespace_keys(host: str, repository: str | None) -> Sequence[str]:
@@ -146,19 +159,22 @@ def _host_keys(host: str) -> Sequence[str]:
     return _DOCKER_HUB_KEYS if host == DOCKER_HUB else (host,)
 
 
-def _lookup(entries: Mapping[str, T], keys: Sequence[str]) -> tuple[str, T] | None:
-    """Find the first of `keys`: as it is, else by the host of keys that are URLs (`https://host/v1/`)."""
-    for key in keys:
-        if key in entries:
-            return key, entries[key]
-    hosts = {_host_of(key): key for key in entries}
-    found = next((hosts[key] for key in keys if key in hosts), None)
-    return (found, entries[found]) if found is not None else None
+def _matching(entries: Mapping[str, T], keys: Sequence[str]) -> Iterator[tuple[str, T]]:
+    """Yield the entries of `keys`, the best first: as they are, then the host of a URL `https://host/v1/`."""
+    hosts = {key: _host_of(key) for key in entries}
+    for wanted in keys:
+        if wanted in entries:
+            yield wanted, entries[wanted]
+        for key, host in hosts.items():
+            if key != wanted and host == wanted.lower():
+                yield key, entries[key]
 
 
 def _host_of(key: str) -> str:
-    _, separator, rest = key.partition("://")
-    return rest.partition("/")[0] if separator else key.rstrip("/")
+    _, separator, rest = key.lower().partition("://")
+    if separator:
+        return rest.partition("/")[0].rpartition("@")[2]
+    return key.lower().removesuffix("/v1/").removesuffix("/v2/").rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +203,13 @@ class AuthFileProvider:
 
 def _read(path: Path) -> AuthFile:
     try:
-        return AuthFile.parse(path.read_bytes(), str(path))
+        text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return AuthFile()
     except OSError as error:
         raise CredentialError(f"{path} cannot be read: {error.strerror}") from error
+    # To docker an empty file is one without credentials, and /dev/null a way to have none.
+    return AuthFile.parse(text, str(path)) if text.strip() else AuthFile()
 
 
 class _SearchingProvider:
@@ -206,28 +224,37 @@ class _SearchingProvider:
             found = await AuthFile.parse(inline, "DOCKER_AUTH_CONFIG").credential(host, repository)
             if not found.is_anonymous:
                 return found
-        for path in _search_path(self._environment):
-            auth_file = await anyio.to_thread.run_sync(_read, path)
+        for auth_file in await anyio.to_thread.run_sync(self._files):
             found = await auth_file.credential(host, repository)
             if not found.is_anonymous:
                 return found
         return ANONYMOUS
 
+    def _files(self) -> list[AuthFile]:
+        return [_read(path) for path in _search_path(self._environment)]
+
 
 def _search_path(environment: Mapping[str, str]) -> list[Path]:
-    home = Path(environment.get("HOME") or Path.home())
-    runtime = (
-        environment.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid() if hasattr(os, 'getuid') else 0}"
-    )
-    config = environment.get("XDG_CONFIG_HOME") or home / ".config"
-    docker = environment.get("DOCKER_CONFIG") or home / ".docker"
     named = environment.get("REGISTRY_AUTH_FILE")
+    home = _home(environment)
+    docker = environment.get("DOCKER_CONFIG") or (home and home / ".docker")
+    runtime = environment.get("XDG_RUNTIME_DIR") or (
+        f"/run/containers/{os.getuid()}" if hasattr(os, "getuid") else None
+    )
+    config = environment.get("XDG_CONFIG_HOME") or (home and home / ".config")
     return [
         *([Path(named)] if named else []),
-        Path(docker) / "config.json",
-        Path(runtime) / "containers" / "auth.json",
-        Path(config) / "containers" / "auth.json",
+        *([Path(docker, "config.json")] if docker else []),
+        *([Path(folder, "containers", "auth.json") for folder in (runtime, config) if folder]),
     ]
+
+
+def _home(environment: Mapping[str, str]) -> Path | None:
+    try:
+        return Path(environment.get("HOME") or Path.home())
+    except RuntimeError:
+        # A container may run as a user whom nobody knows.
+        return None
 
 
 def default_auth_provider(*, environment: Mapping[str, str] | None = None) -> AuthProvider:

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
+import signal
 import subprocess
-from typing import Final
+from contextlib import suppress
+from typing import Annotated, Any
 
 import anyio
+import anyio.abc
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
 from oci_distribution.errors import CredentialError
 
 __all__ = ["ask_helper", "find_helper"]
 
-TIMEOUT: Final = 30.0
+TIMEOUT = 30.0
 """Seconds that a helper may take: some ask a cloud, and one that asks the user has nobody to ask."""
-TOKEN_USER: Final = "<token>"  # noqa: S105 - what helpers write in the place of a name
-"""The name that says that the secret is an identity token."""
-_NOT_FOUND = "credentials not found"
+MAX_OUTPUT = 1 << 20
+"""Bytes of a helper's output that we read."""
+_NOT_FOUND = b"credentials not found"
+
+
+def _null_as_empty(value: Any) -> Any:
+    return "" if value is None else value
+
+
+class _Answer(BaseModel):
+    """What a helper prints."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    username: Annotated[str, BeforeValidator(_null_as_empty)] = Field(default="", alias="Username")
+    secret: Annotated[str, BeforeValidator(_null_as_empty)] = Field(default="", alias="Secret", repr=False)
 
 
 def find_helper(name: str) -> str | None:
@@ -43,29 +60,54 @@ async def ask_helper(path: str, server: str) -> Credential:
     """
     try:
         with anyio.fail_after(TIMEOUT):
-            result = await anyio.run_process(
-                [path, "get"], input=server.encode(), stderr=subprocess.DEVNULL, check=False
-            )
+            status, output = await _run(path, server)
     except TimeoutError:
         raise CredentialError(
             f"{path} took longer than {TIMEOUT:.0f} seconds to answer for {server}"
         ) from None
     except OSError as error:
         raise CredentialError(f"{path} cannot be run: {error.strerror}") from error
-    if result.returncode:
-        if _NOT_FOUND in result.stdout.decode("utf-8", "replace").lower():
+    if len(output) > MAX_OUTPUT:
+        raise CredentialError(f"{path} answered more than {MAX_OUTPUT} bytes for {server}")
+    if status:
+        if _NOT_FOUND in output.lower():
             return ANONYMOUS
-        raise CredentialError(f"{path} failed for {server} with exit status {result.returncode}")
-    return _credential(result.stdout, path, server)
-
-
-def _credential(output: bytes, path: str, server: str) -> Credential:
+        raise CredentialError(f"{path} failed for {server} with exit status {status}")
     try:
-        answer = json.loads(output)
-        username, secret = str(answer.get("Username") or ""), str(answer.get("Secret") or "")
-    except (ValueError, AttributeError):
+        answer = _Answer.model_validate_json(output)
+    except ValidationError:
         # Without the cause: it would quote the output.
         raise CredentialError(f"{path} answered something else than the JSON it must for {server}") from None
-    if username == TOKEN_USER:
-        return Credential(identity_token=secret)
-    return Credential(username=username, password=secret)
+    return Credential.of_pair(answer.username, answer.secret)
+
+
+async def _run(path: str, server: str) -> tuple[int, bytes]:
+    """Run a helper; return its exit status and its output, of which what is too long stays unread."""
+    process = await anyio.open_process([path, "get"], stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        async with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(anyio.BrokenResourceError, ConnectionError):
+                # Shorter than any pipe, so it never waits; one that knows a single server may not read it.
+                await process.stdin.send(server.encode())
+            await process.stdin.aclose()
+            output = bytearray()
+            async for piece in process.stdout:
+                output += piece
+                if len(output) > MAX_OUTPUT:
+                    _kill(process)
+                    break
+            return await process.wait(), bytes(output)
+    except BaseException:
+        _kill(process)
+        raise
+
+
+def _kill(process: anyio.abc.Process) -> None:
+    """Kill a helper and what it started: many are shell scripts around the real one."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,18 +27,11 @@ class Scope:
     @lru_cache(maxsize=1024)
     def parse(text: str) -> Scope:
         """Parse `repository:a/b:pull,push repository:c:pull`; what has another form is kept as it is."""
-        merged: dict[str, frozenset[str]] = {}
-        for item in text.split():
-            resource, colon, actions = item.rpartition(":")
-            if not colon or ":" not in resource:
-                resource, actions = item, ""
-            wanted = frozenset(action for action in actions.split(",") if action)
-            merged[resource] = merged.get(resource, frozenset()) | wanted
-        return Scope(tuple(merged.items()))
+        return _merged(map(_read, text.split()))
 
     def __or__(self, other: Scope) -> Scope:
         """Return the union; our resources come first."""
-        return Scope.parse(f"{self} {other}")
+        return _merged((*self.resources, *other.resources))
 
     def covers(self, other: Scope) -> bool:
         """Say whether all that `other` wants is in here."""
@@ -65,6 +59,21 @@ class Scope:
         return " ".join(self.items)
 
 
+def _merged(resources: Iterable[tuple[str, frozenset[str]]]) -> Scope:
+    merged: dict[str, frozenset[str]] = {}
+    for resource, actions in resources:
+        merged[resource] = merged.get(resource, frozenset()) | actions
+    return Scope(tuple(merged.items()))
+
+
+def _read(item: str) -> tuple[str, frozenset[str]]:
+    resource, _, actions = item.rpartition(":")
+    if ":" not in resource:
+        return item, frozenset()
+    return resource, frozenset(action for action in actions.split(",") if action)
+
+
 def _spelled(resource: str, actions: frozenset[str]) -> str:
     ordered = sorted(actions, key=lambda action: (_ORDER.get(action, 9), action))
-    return f"{resource}:{','.join(ordered)}" if ordered else resource
+    # Without its colon, the end of `type:host:5000/name` would be read as actions.
+    return f"{resource}:{','.join(ordered)}" if ordered or resource.count(":") > 1 else resource

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import anyio
+
+from oci_distribution.errors import OCIError
 
 __all__ = ["SingleFlight"]
 
@@ -35,7 +38,7 @@ class SingleFlight(Generic[K, V]):
         while (flight := self._flights.get(key)) is not None:
             await flight.landed.wait()
             if flight.error is not None:
-                raise flight.error
+                raise _own(flight.error)
             if flight.results:
                 return flight.results[0]
         flight = self._flights[key] = _Flight()
@@ -49,3 +52,8 @@ class SingleFlight(Generic[K, V]):
         finally:
             del self._flights[key]
             flight.landed.set()
+
+
+def _own(error: Exception) -> Exception:
+    """Return an error for one task alone: a traceback and notes of what was tried are added on its way."""
+    return copy(error) if isinstance(error, OCIError) else error
