@@ -8,7 +8,6 @@ that somebody else made, see `Manifest`.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import Annotated, Any, TypeVar, cast
 
@@ -112,7 +111,7 @@ class Descriptor(_Document):
             return None
         try:
             return base64.b64decode(self.data, validate=True)
-        except binascii.Error:
+        except ValueError:
             return None
 
     def bare(self) -> Descriptor:
