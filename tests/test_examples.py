@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import anyio
@@ -81,6 +81,15 @@ async def test_copy_image_says_what_is_wrong(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let our children hear SIGINT: a shell without job control starts what is in the background deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_it_and_leaves_nothing(registry: RunningRegistry, number: signal.Signals) -> None:
     """In the middle of a transfer: exit within seconds, no session, no tag."""
