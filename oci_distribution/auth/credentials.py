@@ -39,6 +39,8 @@ class Credential:
     registry_token: str = ""
     expires_at: float | None = None
 
+    __reduce_ex__ = refuse_pickling
+
     @classmethod
     def of_pair(cls, username: str, secret: str) -> Self:
         """Return the credential that docker and its helpers store as name and secret."""
