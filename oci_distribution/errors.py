@@ -293,12 +293,11 @@ class RequestError(OCIError):
 
     def __init__(self, message: str, *, context: RequestContext | None = None) -> None:
         super().__init__(message)
-        self.context = context if context is not None else RequestContext()
+        self.about(context if context is not None else RequestContext())
 
     def with_attempts(self, attempts: Iterable[Attempt]) -> Self:
         """Return this very error, with the tries that came before it noted."""
-        self.context = replace(self.context, attempts=tuple(attempts))
-        return self
+        return self.about(replace(self.context, attempts=tuple(attempts)))
 
 
 class TransportError(RequestError):
@@ -346,7 +345,7 @@ class ResponseError(RequestError):
         self, message: str, *, context: RequestContext | None = None, errors: Sequence[ErrorDetail] = ()
     ) -> None:
         super().__init__(message, context=context)
-        self.errors = tuple(errors)
+        self.errors: tuple[ErrorDetail, ...] = tuple(errors)
 
     @property
     def codes(self) -> tuple[str, ...]:

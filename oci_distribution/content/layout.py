@@ -59,7 +59,7 @@ class Layout:
     mount_point: MountPoint | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         # Tasks wait in line here, and only one of them asks the file system's lock again and again.
         self._turn = anyio.Lock()
 

@@ -102,8 +102,8 @@ class Hasher:
     def __init__(self, algorithm: str = DEFAULT_ALGORITHM) -> None:
         if algorithm not in _ENCODED:
             raise InvalidDigest(f"digest algorithm {algorithm!r} is not sha256 or sha512")
-        self.algorithm = algorithm
-        self.size = 0
+        self.algorithm: str = algorithm
+        self.size: int = 0
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
 
     def update(self, data: Bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -40,7 +40,7 @@ T = TypeVar("T")
 class _Document(BaseModel):
     """Frozen, tolerant of unknown fields, strict about types: `"size": "3"` and `"size": true` are wrong."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="allow", strict=True, alias_generator=to_camel, populate_by_name=True
     )
 

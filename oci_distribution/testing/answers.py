@@ -52,7 +52,7 @@ class RegistryError(Exception):
         self.code = code
         self.message = message
         self.detail = detail
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
 
     def response(self) -> Response:
         """Return the answer that says so."""

@@ -139,7 +139,7 @@ class RegistryApp:
         self.delete_enabled = delete_enabled
         self.page_size = page_size
         self.referrers = referrers
-        self.requests = RequestLog() if requests is None else requests
+        self.requests: RequestLog = RequestLog() if requests is None else requests
         self.uploads: dict[str, UploadSession] = {}
         """Uploads that were started, and neither finished nor cancelled, by identifier."""
 

@@ -43,7 +43,7 @@ class DirectoryStorage:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._uploads = self.path / ".uploads"
         self._root = self.path / "repositories"
         self._root.mkdir(parents=True, exist_ok=True)

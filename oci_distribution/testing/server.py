@@ -41,7 +41,7 @@ class RunningRegistry:
     def __init__(self, app: RegistryApp, scheme: str, host: str) -> None:
         self.app = app
         self.host = host
-        self.url = f"{scheme}://{host}"
+        self.url: str = f"{scheme}://{host}"
 
     @property
     def requests(self) -> RequestLog:

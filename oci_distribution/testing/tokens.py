@@ -60,7 +60,7 @@ class TokenAuth:
     ) -> None:
         self.token_lifetime = token_lifetime
         self.anonymous_pull = anonymous_pull
-        self.tokens_issued = 0
+        self.tokens_issued: int = 0
         """How many tokens were given out, refresh tokens not counted."""
         self._users = Users(users)
         self._anonymous = User("", {"*": {"pull"}})

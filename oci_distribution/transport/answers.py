@@ -62,9 +62,9 @@ class OpenAnswer:
         self._response = response
         self._stack = stack
         self._request = context
-        self.headers = response.headers
-        self.status = response.status_code
-        self.url = url
+        self.headers: httpx.Headers = response.headers
+        self.status: int = response.status_code
+        self.url: str = url
 
     @property
     def context(self) -> RequestContext:

@@ -34,7 +34,7 @@ class Upload:
         self._task: asyncio.Task[Any] | None = None
         self._transport: asyncio.WriteTransport | None = None
         self._stopped = False
-        self.is_complete = False
+        self.is_complete: bool = False
         self.failure: Exception | None = None
         """What went wrong on our own side: in the source, with its length, or the host took too long."""
 
