@@ -6,85 +6,70 @@ challenge names; a token goes only to the registry that it was made for.
 
 from __future__ import annotations
 
-import base64
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from urllib.parse import quote, urlencode
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from oci_distribution.auth.cache import ChallengeCache, Token, TokenCache, TokenKey
+from oci_distribution.auth.cache import (
+    ChallengeCache,
+    MemoryChallengeCache,
+    MemoryTokenCache,
+    Recent,
+    Token,
+    TokenCache,
+    TokenKey,
+)
 from oci_distribution.auth.challenge import Challenge, parse_challenges
-from oci_distribution.auth.credentials import AuthProvider, Credential
+from oci_distribution.auth.credentials import AuthProvider, Credential, refuse_pickling
 from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.single_flight import SingleFlight
-from oci_distribution.errors import ForbiddenOrigin, RequestContext, TokenError, redact_url
-from oci_distribution.spec.origins import why_forbidden
-from oci_distribution.spec.urls import Origin, resolve_url
+from oci_distribution.auth.token_server import (
+    TokenFetch,
+    TokenOptions,
+    TokenRequest,
+    TokenResponse,
+    TokenServers,
+    basic_value,
+    identity_of,
+    realm_url,
+)
+from oci_distribution.errors import ForbiddenOrigin, TokenError
+from oci_distribution.spec.urls import Origin
 
 __all__ = ["Authorizer", "TokenFetch", "TokenOptions", "TokenRequest", "TokenResponse"]
 
-DEFAULT_LIFETIME = 60.0
-"""Seconds of a token that does not say how long it lives (docker's token specification)."""
-MAX_MARGIN = 10.0
-"""Seconds before its end when a token is not used any more; a tenth of its life when that is less."""
 CREDENTIAL_LIFETIME = 60.0
 """Seconds after which the provider is asked again: a helper costs a process, and a login may be new."""
-_POST_UNKNOWN = frozenset({400, 404, 405})
-"""What token servers answer that know only GET."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenOptions:
-    """How tokens are asked for.
+class _Need(NamedTuple):
+    """What a request must be let in for."""
 
-    Args:
-        client_id: What we call ourselves.
-        force_oauth2: Exchange passwords by POST, too; by default only identity tokens are.
-        offline_token: Ask for a refresh token along with the access token.
-    """
-
-    client_id: str = "oci-distribution"
-    force_oauth2: bool = False
-    offline_token: bool = False
+    origin: Origin
+    registry: str
+    scope: str
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """A request to a token server; it holds secrets, which its repr does not show."""
+class _Known(NamedTuple):
+    """A credential, and until when it is used without asking again, on our clock."""
 
-    method: str
-    url: str = field(repr=False)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    credential: Credential
+    expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class TokenResponse:
-    """A token server's answer, whatever its status."""
+class _Group(NamedTuple):
+    """Tokens that differ only in their actions on the same resources."""
 
-    status: int
-    headers: Mapping[str, str]
-    content: bytes = field(repr=False)
+    session: TokenKey
+    resources: tuple[str, ...]
 
-
-TokenFetch = Callable[[TokenRequest], Awaitable[TokenResponse]]
-"""Sends a request to a token server, and follows no redirect."""
+    @classmethod
+    def of(cls, key: TokenKey) -> Self:
+        return cls(key.of_any_scope(), tuple(resource for resource, _ in key.scope.resources))
 
 
-class _TokenBody(BaseModel):
-    """What a token server answers."""
-
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
-
-    token: str | None = None
-    access_token: str | None = None
-    refresh_token: str | None = None
-    expires_in: float | None = None
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Authorizer:
     """Says who we are, to registries and token servers.
 
@@ -100,19 +85,28 @@ class Authorizer:
 
     provider: AuthProvider
     fetch: TokenFetch
-    challenge_cache: ChallengeCache | None
-    token_cache: TokenCache | None
+    challenge_cache: ChallengeCache | None = field(default_factory=MemoryChallengeCache)
+    token_cache: TokenCache | None = field(default_factory=MemoryTokenCache)
+    _: KW_ONLY
     options: TokenOptions = field(default_factory=TokenOptions)
     trusted_origins: Collection[Origin] = ()
     clock: Callable[[], float] = time.monotonic
-    _flights: SingleFlight[TokenKey, Token] = field(default_factory=SingleFlight[TokenKey, Token], init=False)
-    _credentials: dict[tuple[str, str | None], tuple[Credential, float]] = field(
-        default_factory=dict, init=False
-    )
-    _ready: dict[tuple[Origin, str, str], Token] = field(default_factory=dict, init=False)
-    _wider: dict[tuple[Origin, Scope], Scope] = field(default_factory=dict, init=False)
-    _refresh_tokens: dict[tuple[str, str, str], str] = field(default_factory=dict, init=False)
-    _get_only: set[str] = field(default_factory=set, init=False)
+    _servers: TokenServers = field(init=False)
+    _token_flights: SingleFlight[TokenKey, Token] = field(init=False)
+    _credential_flights: SingleFlight[tuple[str, str | None], _Known] = field(init=False)
+    _credentials: Recent[tuple[str, str | None], _Known] = field(init=False)
+    _ready: Recent[_Need, Token] = field(init=False)
+    """Whole values of `Authorization`, so that a warm request costs one look-up."""
+    _wider: Recent[tuple[Origin, Scope], Scope] = field(init=False)
+    """What to ask for where a registry said that our own idea of the scope was not enough."""
+    _widest: Recent[_Group, Scope] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._servers = TokenServers(self.fetch, self.options, self.clock)
+        self._token_flights, self._credential_flights = SingleFlight(), SingleFlight()
+        self._credentials, self._ready, self._wider, self._widest = Recent(), Recent(), Recent(), Recent()
+
+    __reduce_ex__ = refuse_pickling
 
     async def authorize(self, origin: Origin, registry: str, scope: str) -> str | None:
         """Return the value of `Authorization` for a request that is about to be sent; None for none.
@@ -121,19 +115,35 @@ class Authorizer:
             origin: Where the request goes: the registry's own origin.
             registry: The name that credentials are stored under.
             scope: What the request needs, `repository:a/b:pull`; empty for nothing in particular.
+
+        Raises:
+            TokenError: The token server refused or failed.
         """
-        ready = self._ready.get((origin, registry, scope))
+        need = _Need(origin, registry, scope)
+        ready = self._ready.get(need)
         if ready is not None and ready.expires_at > self.clock():
             return ready.value
-        challenge = await self.challenge_cache.get(origin) if self.challenge_cache is not None else None
-        if challenge is None:
+        cache = self.challenge_cache
+        challenge = await cache.get(origin) if cache is not None else None
+        if cache is None or challenge is None:
             return None
-        wanted = Scope.parse(scope)
-        wanted = self._wider.get((origin, wanted), wanted)
-        return await self._value(origin, registry, challenge, wanted, scope, rejected=None)
+        ours = Scope.parse(scope)
+        try:
+            return await self._value(need, challenge, self._wider.get((origin, ours)) or ours)
+        except (TokenError, ForbiddenOrigin):
+            # The registry may name another token server by now: let it tell us next time.
+            await cache.discard(origin)
+            raise
 
     async def answer(
-        self, origin: Origin, registry: str, scope: str, www_authenticate: Sequence[str], sent: str | None
+        self,
+        origin: Origin,
+        registry: str,
+        scope: str,
+        www_authenticate: Sequence[str],
+        sent: str | None,
+        *,
+        again: bool = False,
     ) -> str | None:
         """Return a better value after a 401 that came from `origin` itself; None when there is none.
 
@@ -143,165 +153,135 @@ class Authorizer:
             scope: What the request needs.
             www_authenticate: The challenges, header by header.
             sent: The value that was refused, if any was sent.
+            again: Whether `sent` is what this method returned for this request: then only a registry that
+                wants a wider scope gets another answer, because a new token that is refused means no.
 
         Raises:
             TokenError: The token server refused or failed.
             ForbiddenOrigin: The challenge names a token server where our rules forbid to go.
         """
         challenge = _best(parse_challenges(www_authenticate))
+        await self._remember(origin, challenge)
         if challenge is None:
             return None
-        self._ready.pop((origin, registry, scope), None)
-        self._credentials.pop((registry, Scope.parse(scope).repository), None)
-        if self.challenge_cache is not None:
-            await self.challenge_cache.set(origin, _lasting(challenge))
-        wanted = self._wanted(origin, Scope.parse(scope), challenge)
-        value = await self._value(origin, registry, challenge, wanted, scope, rejected=sent)
+        need = _Need(origin, registry, scope)
+        if sent is not None:
+            self._forget(need, sent)
+        wanted, is_wider = self._wanted(need, challenge)
+        if again and not is_wider:
+            return None
+        value = await self._value(need, challenge, wanted, rejected=sent)
         return value if value != sent else None
 
-    def _wanted(self, origin: Origin, ours: Scope, challenge: Challenge) -> Scope:
-        """Return what to ask a token for; the registry knows better when ours was not enough."""
+    async def _remember(self, origin: Origin, challenge: Challenge | None) -> None:
+        if self.challenge_cache is None:
+            return
+        if challenge is None:
+            await self.challenge_cache.discard(origin)
+        else:
+            await self.challenge_cache.set(origin, _lasting(challenge))
+
+    def _forget(self, need: _Need, sent: str) -> None:
+        ready = self._ready.get(need)
+        if ready is not None and ready.value == sent:
+            self._ready.discard(need)
+        # Somebody may have logged in since.
+        self._credentials.discard(_whose(need))
+
+    def _wanted(self, need: _Need, challenge: Challenge) -> tuple[Scope, bool]:
+        """Return what to ask a token for, and whether that is more than we asked for until now."""
+        ours = Scope.parse(need.scope)
         theirs = Scope.parse(challenge.parameters.get("scope", ""))
+        asked = self._wider.get((need.origin, ours)) or ours
+        is_wider = challenge.parameters.get("error") == "insufficient_scope" and not asked.covers(theirs)
         if not ours:
-            return theirs
-        if challenge.parameters.get("error") == "insufficient_scope" and not ours.covers(theirs):
-            wider = self._wider[origin, ours] = ours | theirs
-            return wider
-        return self._wider.get((origin, ours), ours)
+            # Requests without a scope of their own have nothing in common that could be remembered.
+            return theirs, is_wider
+        if is_wider:
+            asked = ours | theirs
+            self._wider.set((need.origin, ours), asked)
+        return asked, is_wider
 
     async def _value(
-        self,
-        origin: Origin,
-        registry: str,
-        challenge: Challenge,
-        wanted: Scope,
-        scope: str,
-        *,
-        rejected: str | None,
+        self, need: _Need, challenge: Challenge, wanted: Scope, rejected: str | None = None
     ) -> str | None:
-        credential = await self._credential(registry, Scope.parse(scope).repository)
+        credential, expires_at = await self._credential(_whose(need))
         if challenge.scheme == "basic":
-            return _basic(credential) if credential.password else None
-        if credential.registry_token:
-            return f"Bearer {credential.registry_token}"
-        realm = self._realm(origin, registry, challenge)
-        service = challenge.parameters.get("service", "")
-        key = TokenKey(origin, realm, service, wanted, credential.username)
-        token = await self._token(key, registry, credential, rejected)
-        value = f"Bearer {token.value}"
-        if self.token_cache is not None:
-            self._ready[origin, registry, scope] = Token(value, token.expires_at)
-        return value
-
-    async def _credential(self, registry: str, repository: str | None) -> Credential:
-        key = (registry, repository)
-        known = self._credentials.get(key)
-        if known is not None and known[1] > self.clock() and not _expired(known[0]):
-            return known[0]
-        credential = await self.provider(registry, repository)
-        self._credentials[key] = credential, self.clock() + CREDENTIAL_LIFETIME
-        return credential
-
-    def _realm(self, origin: Origin, registry: str, challenge: Challenge) -> str:
-        context = RequestContext(registry=registry)
-        realm = challenge.parameters.get("realm", "")
-        try:
-            url = resolve_url(f"{origin}/", realm)
-        except ValueError as error:
-            raise TokenError(
-                f"{registry} names a token server that is none: {error}", context=context
-            ) from None
-        reason = why_forbidden(origin, url, trusted=self.trusted_origins)
-        if not realm or reason is not None:
-            raise ForbiddenOrigin(
-                f"{registry} names a token server at {redact_url(url)}: {reason or 'it names none'}",
-                context=context,
+            if not credential.password:
+                return None
+            ready = Token(basic_value(credential), expires_at)
+        elif credential.registry_token:
+            ready = Token(f"Bearer {credential.registry_token}", expires_at)
+        else:
+            parameters = challenge.parameters
+            realm = realm_url(
+                need.origin, need.registry, parameters.get("realm", ""), trusted=self.trusted_origins
             )
-        return url
+            service = parameters.get("service", "")
+            key = TokenKey(need.origin, realm, service, wanted, identity_of(credential))
+            token = await self._token(key, need.registry, credential, rejected)
+            ready = Token(f"Bearer {token.value}", token.expires_at)
+        if self.challenge_cache is not None and self.token_cache is not None:
+            self._ready.set(need, ready)
+        return ready.value
+
+    async def _credential(self, whose: tuple[str, str | None]) -> _Known:
+        known = self._credentials.get(whose)
+        if known is not None and known.expires_at > self.clock():
+            return known
+
+        async def ask() -> _Known:
+            credential = await self.provider(*whose)
+            lifetime = CREDENTIAL_LIFETIME
+            if credential.expires_at is not None:
+                lifetime = min(lifetime, credential.expires_at - time.time())
+            new = _Known(credential, self.clock() + lifetime)
+            self._credentials.set(whose, new)
+            return new
+
+        return await self._credential_flights.run(whose, ask)
 
     async def _token(
         self, key: TokenKey, registry: str, credential: Credential, rejected: str | None
     ) -> Token:
+        cached = await self._cached(key, rejected)
+        if cached is not None:
+            return cached
+
         async def fetch() -> Token:
-            cache = self.token_cache
-            if cache is not None and (known := await cache.get(key)) is not None:
-                if known.expires_at > self.clock() and f"Bearer {known.value}" != rejected:
-                    return known
-                await cache.discard(key)
-            token = await self._fetch(key, registry, credential)
-            if cache is not None:
-                await cache.set(key, token)
+            token = await self._servers.token(key, registry, credential)
+            if self.token_cache is not None:
+                await self.token_cache.set(key, token)
+                widest = self._widest.get(_Group.of(key))
+                if widest is None or key.scope.covers(widest):
+                    self._widest.set(_Group.of(key), key.scope)
             return token
 
-        return await self._flights.run(key, fetch)
+        return await self._token_flights.run(key, fetch)
 
-    async def _fetch(self, key: TokenKey, registry: str, credential: Credential) -> Token:
-        memory = (key.realm, key.service, key.identity)
-        refresh = self._refresh_tokens.get(memory) or credential.identity_token
-        by_post = refresh or (self.options.force_oauth2 and credential.password)
-        if by_post and (key.realm not in self._get_only or not credential.password):
-            request = self._post(key, credential, refresh)
-            response = await self.fetch(request)
-            if response.status not in _POST_UNKNOWN or not credential.password:
-                return self._read(key, registry, credential, request, response)
-            self._get_only.add(key.realm)
-        request = self._get(key, credential)
-        return self._read(key, registry, credential, request, await self.fetch(request))
+    async def _cached(self, key: TokenKey, rejected: str | None) -> Token | None:
+        """Return a token that we have; whatever has ended or was rejected is dropped on the way.
 
-    def _get(self, key: TokenKey, credential: Credential) -> TokenRequest:
-        parameters = [("service", key.service)] if key.service else []
-        parameters += [("scope", item) for item in key.scope.items]
-        parameters.append(("client_id", self.options.client_id))
-        if credential.username:
-            parameters.append(("account", credential.username))
-        if self.options.offline_token and credential.password:
-            parameters.append(("offline_token", "true"))
-        joint = "&" if "?" in key.realm else "?"
-        url = f"{key.realm}{joint}{urlencode(parameters, quote_via=quote, safe=':,/')}"
-        headers = (("Authorization", _basic(credential)),) if credential.password else ()
-        return TokenRequest("GET", url, headers)
+        One for more actions on the same resources does, too, but never one for other resources besides:
+        Chainguard answers 403 to a token of another scope.
+        """
+        if self.token_cache is None:
+            return None
+        widest = self._widest.get(_Group.of(key))
+        wider = (replace(key, scope=widest),) if widest is not None and widest.covers(key.scope) else ()
+        for candidate in (key, *wider):
+            token = await self.token_cache.get(candidate)
+            if token is None:
+                continue
+            if token.expires_at > self.clock() and f"Bearer {token.value}" != rejected:
+                return token
+            await self.token_cache.discard(candidate)
+        return None
 
-    def _post(self, key: TokenKey, credential: Credential, refresh: str) -> TokenRequest:
-        form = {"service": key.service, "client_id": self.options.client_id, "scope": str(key.scope)}
-        if self.options.offline_token:
-            form["access_type"] = "offline"
-        if refresh:
-            form |= {"grant_type": "refresh_token", "refresh_token": refresh}
-        else:
-            form |= {
-                "grant_type": "password",
-                "username": credential.username,
-                "password": credential.password,
-            }
-        body = urlencode({name: value for name, value in form.items() if value}).encode()
-        return TokenRequest("POST", key.realm, (("Content-Type", "application/x-www-form-urlencoded"),), body)
 
-    def _read(
-        self,
-        key: TokenKey,
-        registry: str,
-        credential: Credential,
-        request: TokenRequest,
-        response: TokenResponse,
-    ) -> Token:
-        context = RequestContext(request.method, redact_url(request.url), registry, response.status)
-        if response.status != 200:
-            raise TokenError(_refusal(registry, credential, response.status), context=context)
-        try:
-            body = _TokenBody.model_validate_json(response.content)
-        except ValidationError:
-            raise TokenError(
-                "the token server's answer is not the JSON that it must be", context=context
-            ) from None
-        by_get = request.method == "GET"
-        value = (body.token or body.access_token) if by_get else (body.access_token or body.token)
-        if not value or not value.isascii() or not value.isprintable():
-            raise TokenError("the token server answered without a token", context=context)
-        if body.refresh_token:
-            self._refresh_tokens[key.realm, key.service, key.identity] = body.refresh_token
-        lifetime = body.expires_in if body.expires_in and body.expires_in > 0 else DEFAULT_LIFETIME
-        # From the moment it arrived, on our own clock: `issued_at` is on theirs.
-        return Token(value, self.clock() + lifetime - min(MAX_MARGIN, lifetime / 10))
+def _whose(need: _Need) -> tuple[str, str | None]:
+    """Return what the provider is asked for: credentials may differ between a registry's repositories."""
+    return need.registry, Scope.parse(need.scope).repository
 
 
 def _best(challenges: Sequence[Challenge]) -> Challenge | None:
@@ -314,22 +294,3 @@ def _lasting(challenge: Challenge) -> Challenge:
     """Return what of a challenge holds for other requests, too."""
     kept = {name: value for name, value in challenge.parameters.items() if name in {"realm", "service"}}
     return Challenge(challenge.scheme, kept)
-
-
-def _basic(credential: Credential) -> str:
-    pair = f"{credential.username}:{credential.password}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
-
-
-def _expired(credential: Credential) -> bool:
-    return credential.expires_at is not None and credential.expires_at <= time.time()
-
-
-def _refusal(registry: str, credential: Credential, status: int) -> str:
-    if status not in {401, 403}:
-        return f"the token server of {registry} failed with status {status}"
-    if credential.is_anonymous:
-        return f"the token server of {registry} wants credentials: log in first"
-    # GHCR refuses an old login even for what is public (oras#1161), and nobody thinks of that.
-    whose = f" of {credential.username}" if credential.username else ""
-    return f"the stored credentials{whose} for {registry} were refused: log in again, or out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from oci_distribution.auth.challenge import Challenge
@@ -46,6 +46,10 @@ class TokenKey:
     service: str
     scope: Scope
     identity: str
+
+    def of_any_scope(self) -> TokenKey:
+        """Return what is the same for all scopes: a refresh token belongs to that."""
+        return replace(self, scope=Scope())
 
 
 @dataclass(frozen=True, slots=True)

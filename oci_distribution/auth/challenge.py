@@ -32,7 +32,7 @@ class Challenge:
     """
 
     scheme: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
     token68: str | None = None
 
 

@@ -9,34 +9,46 @@ from typing import NoReturn
 import httpx
 
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
-from oci_distribution.auth.cache import MemoryChallengeCache, MemoryTokenCache
 from oci_distribution.auth.credentials import AuthProvider
 from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.auth.docker_config import default_auth_provider
-from oci_distribution.errors import ConnectError, InvalidReference, RequestContext, TokenError, redact_url
+from oci_distribution.auth.token_server import MAX_TOKEN_BODY
+from oci_distribution.errors import (
+    ConnectError,
+    InvalidArgument,
+    InvalidReference,
+    RequestContext,
+    TokenError,
+    redact_url,
+)
 from oci_distribution.spec.reference import check_registry
 from oci_distribution.spec.urls import Origin
 
 __all__ = ["RegistryAuth"]
 
-MAX_TOKEN_BODY = 1 << 20
-"""Bytes of a token server's answer that we read."""
 SCOPE_EXTENSION = "oci_scope"
 """Extension of a request that says which scope it needs."""
 
-_NAMED = re.compile(r"/v2/(.+)/(?:manifests|blobs|tags|referrers)/")
+MAX_REFUSAL = 64 << 10
+"""Bytes of a 401's body that we read so that its connection can be used again."""
+
+_NAMED = re.compile(r"/v2/(.+)/(manifests|blobs/uploads|blobs|tags|referrers)/")
+_ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 
 
 class RegistryAuth(httpx.Auth):
     """Authorises requests to registries of any `httpx.AsyncClient(auth=RegistryAuth())`.
 
-    The scope is read off the path, or given as the request's extension `oci_scope`. A challenge that does
+    The scope is read off the URL, or given as the request's extension `oci_scope`. A challenge that does
     not come from the origin that was asked, but from where it redirected to, is not answered. A body that
     can be read only once cannot be sent again after a 401.
 
     Args:
         authorizer: The logic and its caches; by default one of its own.
         auth_provider: Who knows our credentials, for that one; by default what docker and podman stored.
+
+    Raises:
+        InvalidArgument: Both are given.
     """
 
     requires_request_body = False
@@ -45,15 +57,14 @@ class RegistryAuth(httpx.Auth):
     def __init__(
         self, authorizer: Authorizer | None = None, *, auth_provider: AuthProvider | None = None
     ) -> None:
+        if authorizer is not None and auth_provider is not None:
+            raise InvalidArgument("give either authorizer or auth_provider: an authorizer has its own")
         self._authorizer = authorizer or Authorizer(
-            auth_provider or default_auth_provider(),
-            fetch_token,
-            challenge_cache=MemoryChallengeCache(),
-            token_cache=MemoryTokenCache(),
+            auth_provider or default_auth_provider(), fetch=fetch_token
         )
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Authorise one request, and once more after a 401."""
+        """Authorise one request, and again after a 401 that a better answer exists for."""
         if "Authorization" in request.headers or is_direct_request():
             yield request
             return
@@ -61,17 +72,21 @@ class RegistryAuth(httpx.Auth):
         registry = _registry_name(origin)
         scope = request.extensions.get(SCOPE_EXTENSION)
         scope = scope if isinstance(scope, str) else _scope(request)
-        sent = await self._authorizer.authorize(origin, registry, scope)
-        if sent is not None:
-            request.headers["Authorization"] = sent
-        response = yield request
-        if response.status_code != 401 or Origin.of(str(response.request.url)) != origin:
-            return
-        challenges = response.headers.get_list("WWW-Authenticate")
-        better = await self._authorizer.answer(origin, registry, scope, challenges, sent)
-        if better is not None:
-            request.headers["Authorization"] = better
-            yield request
+        value = await self._authorizer.authorize(origin, registry, scope)
+        if value is not None:
+            request.headers["Authorization"] = value
+        # Once for what we did not know, and once for a wider scope.
+        for again in (False, True):
+            response = yield request
+            if response.status_code != 401 or Origin.of(str(response.request.url)) != origin:
+                return
+            challenges = response.headers.get_list("WWW-Authenticate")
+            better = await self._authorizer.answer(origin, registry, scope, challenges, value, again=again)
+            if better is None:
+                return
+            await _drop_body(response)
+            value = request.headers["Authorization"] = better
+        yield request
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, NoReturn]:
         """Refuse: this is for asyncio."""
@@ -94,8 +109,26 @@ def _scope(request: httpx.Request) -> str:
     named = _NAMED.match(path)
     if named is None:
         return ""
-    actions = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(request.method, "pull,push")
-    return f"repository:{named[1]}:{actions}"
+    name, kind = named.groups()
+    if kind == "blobs/uploads":
+        source = request.url.params.get("from")
+        return f"repository:{name}:pull,push" + (f" repository:{source}:pull" if source else "")
+    return f"repository:{name}:{_ACTIONS.get(request.method, 'pull,push')}"
+
+
+async def _drop_body(response: httpx.Response) -> None:
+    """Take the body of a 401 away from httpx, which would read all of it, however much there is."""
+    if response.is_stream_consumed or not isinstance(response.stream, httpx.AsyncByteStream):
+        return
+    stream, size = response.stream, 0
+    try:
+        async for piece in stream:
+            size += len(piece)
+            if size > MAX_REFUSAL:
+                break
+    finally:
+        await stream.aclose()
+    response.stream = httpx.ByteStream(b"")
 
 
 async def fetch_token(request: TokenRequest) -> TokenResponse:
@@ -118,5 +151,5 @@ async def fetch_token(request: TokenRequest) -> TokenResponse:
             return TokenResponse(response.status_code, response.headers, bytes(content))
     except httpx.ConnectError as error:
         raise ConnectError(str(error), context=context) from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TokenError(f"the token server failed: {error}", context=context) from error

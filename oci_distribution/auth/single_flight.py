@@ -20,7 +20,7 @@ V = TypeVar("V")
 @dataclass(slots=True)
 class _Flight(Generic[V]):
     landed: anyio.Event = field(default_factory=anyio.Event)
-    results: list[V] = field(default_factory=list)
+    results: list[V] = field(default_factory=list[V])
     error: Exception | None = None
 
 
