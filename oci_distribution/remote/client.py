@@ -23,7 +23,7 @@ from oci_distribution.remote.repository import Repository
 from oci_distribution.spec.reference import Reference, check_registry, check_tag, split_scheme
 from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.hosts import DEFAULT_HOSTS, HostConfig, host_origin
-from oci_distribution.transport.http_client import RegistryHTTPClient
+from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClient
 from oci_distribution.transport.pacing import Slots
 from oci_distribution.transport.retry import RetryPolicy
 from oci_distribution.transport.sender import Host, Sender, Timeouts
@@ -96,7 +96,7 @@ class Client:
         self._sender = Sender(
             self._http,
             auth=auth,
-            headers=tuple((headers or {}).items()),
+            headers=_headers(headers or {}),
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             slots=slots or Slots(),
@@ -196,6 +196,13 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client with {self._http!r}>"
+
+
+def _headers(own: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return a user's headers, and who we are unless they say it: their `httpx.AsyncClient` would not."""
+    headers = httpx.Headers({"User-Agent": USER_AGENT})
+    headers.update(own)
+    return tuple(headers.items())
 
 
 def _split_layout(text: str) -> tuple[Path, str]:

@@ -12,6 +12,8 @@ import oci_distribution as oci
 from oci_distribution.testing import BasicAuth, RunningRegistry, TokenAuth, serve_registry
 from tests.images import push_image
 
+USER_AGENT = f"oci-distribution/{oci.__version__}"
+
 
 async def nobody(host: str, repository: str | None) -> oci.Credential:
     return oci.Credential()
@@ -206,6 +208,7 @@ async def test_anybodys_httpx_client_can_carry_us(registry: RunningRegistry) -> 
             await repo.manifests.get("v1")
 
         assert not http.is_closed
+        assert {request.headers["user-agent"] for request in registry.requests} == {USER_AGENT}
         assert seen.count("PUT") == 3
 
 
