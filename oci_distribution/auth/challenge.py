@@ -13,7 +13,9 @@ _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _SCHEME = re.compile(rf"[\s,]*+({_WORD})(?=\s|,|$)(?!\s*+=)", re.ASCII)
 # A quote inside of a quoted value ends it only where something follows that may: servers forget to escape.
 _END = rf"(?=\s*+(?:,|$)|\s++{_WORD}\s*+=)"
-_QUOTED = rf"\"((?:[^\"\\]|\\.|\"(?!{_END}))*+)\"{_END}"
+# No possessive group here: with a look-ahead inside, Python 3.11.2 does not match it. Each turn of this
+# loop can be taken in one way only, so it is linear all the same.
+_QUOTED = rf"\"([^\"\\]*+(?:(?:\\.|\"(?!{_END}))[^\"\\]*+)*)\"{_END}"
 _PARAMETER = re.compile(rf"[\s,]*+({_WORD})\s*+=\s*+(?:{_QUOTED}|([^\s,\"]*+){_END})", re.ASCII | re.DOTALL)
 # `scope=,realm=...` is no token68 but a parameter without a value: nothing but a scheme may follow.
 _TOKEN68 = re.compile(
