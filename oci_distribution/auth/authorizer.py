@@ -34,13 +34,17 @@ from oci_distribution.auth.token_server import (
     identity_of,
     realm_url,
 )
-from oci_distribution.errors import ForbiddenOrigin, TokenError
+from oci_distribution.errors import CredentialError, RequestError, TokenError
 from oci_distribution.spec.urls import Origin
 
 __all__ = ["Authorizer", "TokenFetch", "TokenOptions", "TokenRequest", "TokenResponse"]
 
 CREDENTIAL_LIFETIME = 60.0
 """Seconds after which the provider is asked again: a helper costs a process, and a login may be new."""
+
+
+MAX_SCOPE = 8 << 10
+"""Characters of a challenge's scope that we take in: it is remembered, and it goes into a URL."""
 
 
 class _Need(NamedTuple):
@@ -117,7 +121,8 @@ class Authorizer:
             scope: What the request needs, `repository:a/b:pull`; empty for nothing in particular.
 
         Raises:
-            TokenError: The token server refused or failed.
+            CredentialError: Where credentials are kept is broken.
+            RequestError: The token server refused or failed.
         """
         need = _Need(origin, registry, scope)
         ready = self._ready.get(need)
@@ -126,11 +131,13 @@ class Authorizer:
         cache = self.challenge_cache
         challenge = await cache.get(origin) if cache is not None else None
         if cache is None or challenge is None:
+            # A broken credential file is an error before anything is sent, not when the registry wants it.
+            await self._credential(_whose(need))
             return None
         ours = Scope.parse(scope)
         try:
             return await self._value(need, challenge, self._wider.get((origin, ours)) or ours)
-        except (TokenError, ForbiddenOrigin):
+        except RequestError:
             # The registry may name another token server by now: let it tell us next time.
             await cache.discard(origin)
             raise
@@ -191,7 +198,8 @@ class Authorizer:
     def _wanted(self, need: _Need, challenge: Challenge) -> tuple[Scope, bool]:
         """Return what to ask a token for, and whether that is more than we asked for until now."""
         ours = Scope.parse(need.scope)
-        theirs = Scope.parse(challenge.parameters.get("scope", ""))
+        named = challenge.parameters.get("scope", "")
+        theirs = Scope.parse(named if len(named) <= MAX_SCOPE else "")
         asked = self._wider.get((need.origin, ours)) or ours
         is_wider = challenge.parameters.get("error") == "insufficient_scope" and not asked.covers(theirs)
         if not ours:
@@ -219,9 +227,16 @@ class Authorizer:
             )
             service = parameters.get("service", "")
             key = TokenKey(need.origin, realm, service, wanted, identity_of(credential))
-            token = await self._token(key, need.registry, credential, rejected)
+            try:
+                token = await self._token(key, need.registry, credential, rejected)
+            except TokenError:
+                # Somebody may log in before the next request.
+                self._credentials.discard(_whose(need))
+                raise
             ready = Token(f"Bearer {token.value}", token.expires_at)
-        if self.challenge_cache is not None and self.token_cache is not None:
+        # What a challenge named for a request without a scope of its own is not for the next such request.
+        is_ours = bool(need.scope) or not wanted
+        if is_ours and self.challenge_cache is not None and self.token_cache is not None:
             self._ready.set(need, ready)
         return ready.value
 
@@ -232,6 +247,8 @@ class Authorizer:
 
         async def ask() -> _Known:
             credential = await self.provider(*whose)
+            if not _is_sendable(credential):
+                raise CredentialError(f"the credential for {whose[0]} has characters that cannot be sent")
             lifetime = CREDENTIAL_LIFETIME
             if credential.expires_at is not None:
                 lifetime = min(lifetime, credential.expires_at - time.time())
@@ -284,10 +301,21 @@ def _whose(need: _Need) -> tuple[str, str | None]:
     return need.registry, Scope.parse(need.scope).repository
 
 
+def _is_sendable(credential: Credential) -> bool:
+    """Say whether nobody on the way would refuse a credential, and quote it in the error."""
+    token = credential.registry_token
+    try:
+        f"{credential.username}{credential.password}{credential.identity_token}".encode()
+    except UnicodeEncodeError:
+        return False
+    return token.isascii() and token.isprintable()
+
+
 def _best(challenges: Sequence[Challenge]) -> Challenge | None:
-    """Return the challenge to answer: Bearer, else Basic."""
+    """Return the challenge to answer: Bearer, else Basic, which is also better than a Bearer from nowhere."""
     by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
-    return by_scheme.get("bearer") or by_scheme.get("basic")
+    bearer, basic = by_scheme.get("bearer"), by_scheme.get("basic")
+    return bearer if bearer is not None and (basic is None or bearer.parameters.get("realm")) else basic
 
 
 def _lasting(challenge: Challenge) -> Challenge:

@@ -6,18 +6,21 @@ import re
 from collections.abc import AsyncGenerator, Generator
 from typing import NoReturn
 
+import anyio
 import httpx
 
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
 from oci_distribution.auth.credentials import AuthProvider
 from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.auth.docker_config import default_auth_provider
+from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.token_server import MAX_TOKEN_BODY
 from oci_distribution.errors import (
     ConnectError,
     InvalidArgument,
     InvalidReference,
     RequestContext,
+    TimeoutExceeded,
     TokenError,
     redact_url,
 )
@@ -31,6 +34,12 @@ SCOPE_EXTENSION = "oci_scope"
 
 MAX_REFUSAL = 64 << 10
 """Bytes of a 401's body that we read so that its connection can be used again."""
+
+TOKEN_TIMEOUT = 60.0
+"""Seconds that a token server may take altogether."""
+
+_OURS = "oci_authorization"
+"""Extension that tells our own `Authorization` from one that the user set."""
 
 _NAMED = re.compile(r"/v2/(.+)/(manifests|blobs/uploads|blobs|tags|referrers)/")
 _ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
@@ -65,27 +74,29 @@ class RegistryAuth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Authorise one request, and again after a 401 that a better answer exists for."""
+        if request.headers.get("Authorization") == request.extensions.get(_OURS):
+            # The same request again: what was right then may have ended.
+            request.headers.pop("Authorization", None)
         if "Authorization" in request.headers or is_direct_request():
             yield request
             return
         origin = Origin.of(str(request.url))
         registry = _registry_name(origin)
-        scope = request.extensions.get(SCOPE_EXTENSION)
-        scope = scope if isinstance(scope, str) else _scope(request)
+        scope = _scope(request)
         value = await self._authorizer.authorize(origin, registry, scope)
         if value is not None:
-            request.headers["Authorization"] = value
+            request.headers["Authorization"] = request.extensions[_OURS] = value
         # Once for what we did not know, and once for a wider scope.
         for again in (False, True):
             response = yield request
-            if response.status_code != 401 or Origin.of(str(response.request.url)) != origin:
+            if response.status_code != 401 or not _is_about(response.request, origin, scope):
                 return
             challenges = response.headers.get_list("WWW-Authenticate")
             better = await self._authorizer.answer(origin, registry, scope, challenges, value, again=again)
             if better is None:
                 return
             await _drop_body(response)
-            value = request.headers["Authorization"] = better
+            value = request.headers["Authorization"] = request.extensions[_OURS] = better
         yield request
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, NoReturn]:
@@ -102,7 +113,20 @@ def _registry_name(origin: Origin) -> str:
         return origin.netloc
 
 
+def _is_about(request: httpx.Request, origin: Origin, scope: str) -> bool:
+    """Say whether a request, after redirects, still asks for what our credentials are for."""
+    return (
+        Origin.of(str(request.url)) == origin
+        and Scope.parse(_scope(request)).repository == Scope.parse(scope).repository
+    )
+
+
 def _scope(request: httpx.Request) -> str:
+    given = request.extensions.get(SCOPE_EXTENSION)
+    return given if isinstance(given, str) else _scope_of_url(request)
+
+
+def _scope_of_url(request: httpx.Request) -> str:
     path = request.url.path
     if path.startswith("/v2/_catalog"):
         return "registry:catalog:*"
@@ -135,21 +159,27 @@ async def fetch_token(request: TokenRequest) -> TokenResponse:
     """Send a request for a token with a client of its own: tokens are rare."""
     context = RequestContext(request.method, redact_url(request.url))
     try:
-        async with (
-            httpx.AsyncClient(headers={"Accept-Encoding": "identity"}) as client,
-            client.stream(
-                request.method, request.url, headers=list(request.headers), content=request.body
-            ) as response,
-        ):
-            content = bytearray()
-            async for piece in response.aiter_raw():
-                content += piece
-                if len(content) > MAX_TOKEN_BODY:
-                    raise TokenError(
-                        f"the token server's answer is longer than {MAX_TOKEN_BODY} bytes", context=context
-                    )
-            return TokenResponse(response.status_code, response.headers, bytes(content))
+        with anyio.fail_after(TOKEN_TIMEOUT):
+            return await _fetched(request, context)
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise TimeoutExceeded("the token server takes too long", context=context) from error
     except httpx.ConnectError as error:
         raise ConnectError(str(error), context=context) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TokenError(f"the token server failed: {error}", context=context) from error
+
+
+async def _fetched(request: TokenRequest, context: RequestContext) -> TokenResponse:
+    headers = list(request.headers)
+    async with (
+        httpx.AsyncClient(headers={"Accept-Encoding": "identity"}) as client,
+        client.stream(request.method, request.url, headers=headers, content=request.body) as response,
+    ):
+        content = bytearray()
+        async for piece in response.aiter_raw():
+            content += piece
+            if len(content) > MAX_TOKEN_BODY:
+                raise TokenError(
+                    f"the token server's answer is longer than {MAX_TOKEN_BODY} bytes", context=context
+                )
+        return TokenResponse(response.status_code, response.headers, bytes(content))

@@ -32,6 +32,8 @@ __all__ = [
 
 MAX_TOKEN_BODY = 1 << 20
 """Bytes of a token server's answer that we read."""
+MAX_TOKEN = 64 << 10
+"""Characters of a token: no registry takes a longer header, and thousands are kept."""
 DEFAULT_LIFETIME = 60.0
 """Seconds of a token that does not say how long it lives (docker's token specification)."""
 MAX_MARGIN = 10.0
@@ -215,8 +217,8 @@ def _read(
             "the token server's answer is not the JSON that it must be", context=context
         ) from None
     value = body.value(request.method)
-    if not value or not value.isascii() or not value.isprintable():
-        raise TokenError("the token server answered without a token", context=context)
+    if not value or len(value) > MAX_TOKEN or not value.isascii() or not value.isprintable():
+        raise TokenError("the token server answered without a usable token", context=context)
     return body
 
 

@@ -126,12 +126,13 @@ async def test_an_empty_entry_hides_nothing() -> None:
 
 async def test_nobody_is_found_where_nothing_is_stored() -> None:
     """A file without the registry, and one without anything, are no credentials."""
-    for content in (
+    contents: list[dict[str, Any]] = [
         {},
         {"auths": None},
         {"auths": {}, "credHelpers": None, "credsStore": None},
         {"HttpHeaders": {"a": "b"}},
-    ):
+    ]
+    for content in contents:
         assert await parse(content).credential("h", "a") == ANONYMOUS
 
 
