@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeVar, cast
 
@@ -24,6 +25,9 @@ T = TypeVar("T")
 _DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 """What `docker login` stores Docker Hub's credential under, and asks helpers for."""
 _DOCKER_HUB_KEYS = (_DOCKER_HUB_KEY, "index.docker.io", DOCKER_HUB, "registry-1.docker.io")
+
+
+_LEGACY_NAME = ".dockercfg"
 
 
 def _without_nulls(value: Any) -> Any:
@@ -208,8 +212,11 @@ def _read(path: Path) -> AuthFile:
         return AuthFile()
     except OSError as error:
         raise CredentialError(f"{path} cannot be read: {error.strerror}") from error
-    # To docker an empty file is one without credentials, and /dev/null a way to have none.
-    return AuthFile.parse(text, str(path)) if text.strip() else AuthFile()
+    if not text.strip():
+        # To docker an empty file is one without credentials, and /dev/null a way to have none.
+        return AuthFile()
+    # Docker's first file is what now stands under `auths`.
+    return AuthFile.parse(b'{"auths":%b}' % text if path.name == _LEGACY_NAME else text, str(path))
 
 
 class _SearchingProvider:
@@ -217,25 +224,39 @@ class _SearchingProvider:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+        self._known: dict[Path, tuple[tuple[int, ...], AuthFile]] = {}
 
     async def __call__(self, host: str, repository: str | None) -> Credential:
-        inline = self._environment.get("DOCKER_AUTH_CONFIG")
-        if inline:
-            found = await AuthFile.parse(inline, "DOCKER_AUTH_CONFIG").credential(host, repository)
-            if not found.is_anonymous:
-                return found
-        for auth_file in await anyio.to_thread.run_sync(self._files):
+        for load in self._places():
+            auth_file = await anyio.to_thread.run_sync(load)
             found = await auth_file.credential(host, repository)
             if not found.is_anonymous:
                 return found
         return ANONYMOUS
 
-    def _files(self) -> list[AuthFile]:
-        return [_read(path) for path in _search_path(self._environment)]
+    def _places(self) -> Iterator[Callable[[], AuthFile]]:
+        named, inline = (self._environment.get(name) for name in ("REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG"))
+        if named:
+            yield partial(self._load, Path(named))
+        if inline:
+            yield partial(AuthFile.parse, inline, "DOCKER_AUTH_CONFIG")
+        for path in _search_path(self._environment):
+            yield partial(self._load, path)
+
+    def _load(self, path: Path) -> AuthFile:
+        """Read a file, unless it is the same as the last time."""
+        try:
+            status = path.stat()
+        except OSError:
+            return _read(path)
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._known.get(path)
+        if known is None or known[0] != stamp:
+            known = self._known[path] = stamp, _read(path)
+        return known[1]
 
 
 def _search_path(environment: Mapping[str, str]) -> list[Path]:
-    named = environment.get("REGISTRY_AUTH_FILE")
     home = _home(environment)
     docker = environment.get("DOCKER_CONFIG") or (home and home / ".docker")
     runtime = environment.get("XDG_RUNTIME_DIR") or (
@@ -243,9 +264,9 @@ def _search_path(environment: Mapping[str, str]) -> list[Path]:
     )
     config = environment.get("XDG_CONFIG_HOME") or (home and home / ".config")
     return [
-        *([Path(named)] if named else []),
         *([Path(docker, "config.json")] if docker else []),
         *([Path(folder, "containers", "auth.json") for folder in (runtime, config) if folder]),
+        *([home / _LEGACY_NAME] if home else []),
     ]
 
 
@@ -260,9 +281,9 @@ def _home(environment: Mapping[str, str]) -> Path | None:
 def default_auth_provider(*, environment: Mapping[str, str] | None = None) -> AuthProvider:
     """Return the provider that finds what docker and podman stored.
 
-    Asked in this order, the first that knows the registry decides: `DOCKER_AUTH_CONFIG` (the JSON itself),
-    the file of `REGISTRY_AUTH_FILE`, docker's `config.json`, podman's `auth.json` of this session and of
-    this user.
+    Asked in this order, the first that knows the registry decides: the file of `REGISTRY_AUTH_FILE`,
+    `DOCKER_AUTH_CONFIG` (the JSON itself), docker's `config.json`, podman's `auth.json` of this session and
+    of this user, docker's old `.dockercfg`.
 
     Args:
         environment: Variables to go by; those of the process by default.

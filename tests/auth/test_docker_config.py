@@ -259,16 +259,18 @@ async def test_nothing_is_stored_where_there_are_no_files(home: Home) -> None:
 
 async def test_places_are_searched_in_order(home: Home) -> None:
     """Each place is asked only when those before it do not know the registry."""
-    entries = [stored(str(number)) for number in range(5)]
+    entries = [stored(str(number)) for number in range(6)]
+    home.write(".dockercfg", json.dumps({"h": entries[5]}))
+    assert await home.user() == "5"
     home.write(".config/containers/auth.json", {"h": entries[4]})
     assert await home.user() == "4"
     home.write("run/containers/auth.json", {"h": entries[3]})
     assert await home.user() == "3"
     home.write(".docker/config.json", {"h": entries[2]})
     assert await home.user() == "2"
-    home.environment["REGISTRY_AUTH_FILE"] = home.write("named.json", {"h": entries[1]})
+    home.environment["DOCKER_AUTH_CONFIG"] = json.dumps({"auths": {"h": entries[1]}})
     assert await home.user() == "1"
-    home.environment["DOCKER_AUTH_CONFIG"] = json.dumps({"auths": {"h": entries[0]}})
+    home.environment["REGISTRY_AUTH_FILE"] = home.write("named.json", {"h": entries[0]})
     assert await home.user() == "0"
 
 
@@ -298,6 +300,26 @@ async def test_a_login_counts_at_once(home: Home) -> None:
     assert await provider("h", None) == ANONYMOUS
     home.write(".docker/config.json", {"h": stored("me")})
     assert (await provider("h", None)).username == "me"
+
+
+async def test_a_file_is_read_again_when_it_changed(home: Home) -> None:
+    """A look at its time is all that an unchanged file costs."""
+    provider = default_auth_provider(environment=home.environment)
+    users: list[str] = []
+    for user, seconds in (("one", 1), ("two", 1), ("two", 2)):
+        path = home.write(".docker/config.json", {"h": stored(user)})
+        os.utime(path, (seconds, seconds))
+        users.append((await provider("h", None)).username)
+    assert users == ["one", "one", "two"]
+
+
+async def test_a_place_that_is_not_needed_is_not_looked_at(home: Home) -> None:
+    """Where an earlier place knows the registry, a broken later one does not matter."""
+    home.write(".docker/config.json", {"h": stored("me")})
+    home.write(".config/containers/auth.json", "{")
+    assert await home.user() == "me"
+    with pytest.raises(CredentialError):
+        await home.user("other")
 
 
 @pytest.mark.parametrize("content", ["", " \n"])
