@@ -165,7 +165,8 @@ async def fetch_token(request: TokenRequest) -> TokenResponse:
         raise TimeoutExceeded("the token server takes too long", context=context) from error
     except httpx.ConnectError as error:
         raise ConnectError(str(error), context=context) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        # The last is what httpx lets through for a host such as `xn--`.
         raise TokenError(f"the token server failed: {error}", context=context) from error
 
 
