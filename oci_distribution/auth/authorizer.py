@@ -21,7 +21,7 @@ from oci_distribution.auth.cache import (
     TokenKey,
 )
 from oci_distribution.auth.challenge import Challenge, parse_challenges
-from oci_distribution.auth.credentials import AuthProvider, Credential, refuse_pickling
+from oci_distribution.auth.credentials import AuthProvider, Credential, Unpicklable
 from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.auth.token_server import (
@@ -74,7 +74,7 @@ class _Group(NamedTuple):
 
 
 @dataclass(slots=True, repr=False, eq=False)
-class Authorizer:
+class Authorizer(Unpicklable):
     """Says who we are, to registries and token servers.
 
     Args:
@@ -109,8 +109,6 @@ class Authorizer:
         self._servers = TokenServers(self.fetch, self.options, self.clock)
         self._token_flights, self._credential_flights = SingleFlight(), SingleFlight()
         self._credentials, self._ready, self._wider, self._widest = Recent(), Recent(), Recent(), Recent()
-
-    __reduce_ex__ = refuse_pickling
 
     async def authorize(self, origin: Origin, registry: str, scope: str) -> str | None:
         """Return the value of `Authorization` for a request that is about to be sent; None for none.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from oci_distribution.auth.challenge import Challenge
-from oci_distribution.auth.credentials import refuse_pickling
+from oci_distribution.auth.credentials import Unpicklable
 from oci_distribution.auth.scope import Scope
 from oci_distribution.spec.urls import Origin
 
@@ -53,7 +53,7 @@ class TokenKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class Token(Unpicklable):
     """An access token; it does not show itself, and cannot be pickled.
 
     Args:
@@ -64,8 +64,6 @@ class Token:
 
     value: str = field(repr=False)
     expires_at: float
-
-    __reduce_ex__ = refuse_pickling
 
 
 class ChallengeCache(Protocol):

@@ -5,24 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol, Self, SupportsIndex
 
-__all__ = ["ANONYMOUS", "AuthProvider", "Credential", "anonymous", "refuse_pickling"]
+__all__ = ["ANONYMOUS", "AuthProvider", "Credential", "Unpicklable", "anonymous"]
 
 TOKEN_USER: Final = "<token>"  # noqa: S105 - what docker writes in the place of a name
 """The name that says that the secret beside it is an identity token."""
 
 
-def refuse_pickling(self: object, protocol: SupportsIndex) -> NoReturn:
-    """Be the `__reduce_ex__` of a class that holds secrets: pickles end up in queues and crash reports.
+class Unpicklable:
+    """Base of what holds secrets: pickles end up in queues and crash reports.
 
     Leaving the secrets out would be worse: whoever unpickled it would be anonymous, and not know why.
     """
-    del protocol
-    msg = f"a {type(self).__name__} holds secrets and is not pickled"
-    raise TypeError(msg)
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        del protocol
+        msg = f"a {type(self).__name__} holds secrets and is not pickled"
+        raise TypeError(msg)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Credential:
+class Credential(Unpicklable):
     """Who we are to a registry; anonymous when empty. It never shows its secrets, and cannot be pickled.
 
     Args:
@@ -38,8 +42,6 @@ class Credential:
     identity_token: str = ""
     registry_token: str = ""
     expires_at: float | None = None
-
-    __reduce_ex__ = refuse_pickling
 
     @classmethod
     def of_pair(cls, username: str, secret: str) -> Self:

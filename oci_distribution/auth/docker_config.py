@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, cast
 
 import anyio.to_thread
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential, refuse_pickling
+from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential, Unpicklable
 from oci_distribution.auth.helpers import ask_helper, find_helper
 from oci_distribution.errors import CredentialError, redact_url
 from oci_distribution.spec.reference import DOCKER_HUB
@@ -39,18 +39,16 @@ def _without_nulls(value: Any) -> Any:
     return {key: item for key, item in cast("dict[str, Any]", value).items() if item is not None}
 
 
-class AuthEntry(BaseModel):
+class AuthEntry(Unpicklable, BaseModel):
     """One entry of `auths`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     auth: str = Field(default="", repr=False)
     username: str = ""
     password: str = Field(default="", repr=False)
     identitytoken: str = Field(default="", repr=False)
     registrytoken: str = Field(default="", repr=False)
-
-    __reduce_ex__ = refuse_pickling
 
     @model_validator(mode="before")
     @classmethod
@@ -94,7 +92,9 @@ class AuthFile(BaseModel):
         creds_store: Name of the helper for all others.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     auths: Annotated[Mapping[str, AuthEntry], BeforeValidator(_without_nulls)] = Field(default_factory=dict)
     cred_helpers: Annotated[Mapping[str, str], BeforeValidator(_without_nulls)] = Field(

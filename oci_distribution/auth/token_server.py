@@ -7,12 +7,13 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oci_distribution.auth.cache import Recent, Token, TokenKey
-from oci_distribution.auth.credentials import Credential, refuse_pickling
+from oci_distribution.auth.credentials import Credential, Unpicklable
 from oci_distribution.errors import ForbiddenOrigin, RequestContext, RequestError, TokenError, redact_url
 from oci_distribution.spec.headers import parse_retry_after
 from oci_distribution.spec.origins import why_forbidden
@@ -61,7 +62,7 @@ class TokenOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(Unpicklable):
     """A request to a token server; it holds secrets, which its repr does not show."""
 
     method: str
@@ -69,18 +70,14 @@ class TokenRequest:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes | None = field(default=None, repr=False)
 
-    __reduce_ex__ = refuse_pickling
-
 
 @dataclass(frozen=True, slots=True)
-class TokenResponse:
+class TokenResponse(Unpicklable):
     """A token server's answer, whatever its status."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
-
-    __reduce_ex__ = refuse_pickling
 
 
 TokenFetch = Callable[[TokenRequest], Awaitable[TokenResponse]]
@@ -90,7 +87,7 @@ TokenFetch = Callable[[TokenRequest], Awaitable[TokenResponse]]
 class _TokenBody(BaseModel):
     """What a token server answers."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     token: str | None = None
     access_token: str | None = None
