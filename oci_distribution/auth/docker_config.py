@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, cast
@@ -14,7 +14,7 @@ import anyio.to_thread
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential, Unpicklable
-from oci_distribution.auth.helpers import ask_helper, find_helper
+from oci_distribution.auth.helpers import AskHelper, Helpers, ask_helper, find_helper
 from oci_distribution.errors import CredentialError, redact_url
 from oci_distribution.spec.reference import DOCKER_HUB
 
@@ -123,16 +123,23 @@ class AuthFile(BaseModel):
                 f"{name} is no credential file{f' (see {where!r})' if where else ''}"
             ) from None
 
-    async def credential(self, host: str, repository: str | None) -> Credential:
+    async def credential(
+        self, host: str, repository: str | None, *, ask: AskHelper = ask_helper
+    ) -> Credential:
         """Return the credential for a registry; anonymous when there is none.
+
+        Args:
+            host: Canonical name of the registry.
+            repository: The repository that is asked for, if it is one.
+            ask: Asks the credential helper at a path for a server.
 
         Raises:
             CredentialError: An entry is broken, or a helper fails.
         """
-        found = await self._helped(host)
+        found = await self._helped(host, ask)
         return self._stored(host, repository) if found.is_anonymous else found
 
-    async def _helped(self, host: str) -> Credential:
+    async def _helped(self, host: str, ask: AskHelper) -> Credential:
         """Ask the helper of this registry, else the store of all registries."""
         own = next((name for _, name in _matching(self.cred_helpers, _host_keys(host))), None)
         # An empty name says that this registry has no helper, not even the store.
@@ -141,7 +148,7 @@ class AuthFile(BaseModel):
             return ANONYMOUS
         path = find_helper(name)
         if path is not None:
-            return await ask_helper(path, _DOCKER_HUB_KEY if host == DOCKER_HUB else host)
+            return await ask(path, _DOCKER_HUB_KEY if host == DOCKER_HUB else host)
         if own:
             raise CredentialError(f"docker-credential-{name}, the helper for {host}, is not on PATH")
         # A store that is not installed here holds nothing here: docker's files travel between machines.
@@ -190,6 +197,7 @@ class AuthFileProvider:
     """
 
     auth_file: AuthFile
+    _helpers: Helpers = field(default_factory=Helpers, init=False, repr=False, compare=False)
 
     @classmethod
     def from_path(cls, path: str | Path) -> Self:
@@ -202,7 +210,7 @@ class AuthFileProvider:
 
     async def __call__(self, host: str, repository: str | None) -> Credential:
         """Return the credential for a registry."""
-        return await self.auth_file.credential(host, repository)
+        return await self.auth_file.credential(host, repository, ask=self._helpers.ask)
 
 
 def _read(path: Path) -> AuthFile:
@@ -224,12 +232,13 @@ class _SearchingProvider:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+        self._helpers = Helpers()
         self._known: dict[Path, tuple[tuple[int, ...], AuthFile]] = {}
 
     async def __call__(self, host: str, repository: str | None) -> Credential:
         for load in self._places():
             auth_file = await anyio.to_thread.run_sync(load)
-            found = await auth_file.credential(host, repository)
+            found = await auth_file.credential(host, repository, ask=self._helpers.ask)
             if not found.is_anonymous:
                 return found
         return ANONYMOUS

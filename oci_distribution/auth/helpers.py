@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -14,14 +16,20 @@ import anyio.abc
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
+from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.errors import CredentialError
 
-__all__ = ["ask_helper", "find_helper"]
+__all__ = ["AskHelper", "Helpers", "ask_helper", "find_helper"]
+
+AskHelper = Callable[[str, str], Awaitable[Credential]]
+"""Asks the helper at a path for the credential of a server."""
 
 TIMEOUT = 30.0
 """Seconds that a helper may take: some ask a cloud, and one that asks the user has nobody to ask."""
 MAX_OUTPUT = 1 << 20
 """Bytes of a helper's output that we read."""
+MEMORY = 5.0
+"""Seconds that an answer is kept: a mirror asks for each of its repositories, and a helper knows only hosts."""
 _NOT_FOUND = b"credentials not found"
 
 
@@ -79,6 +87,33 @@ async def ask_helper(path: str, server: str) -> Credential:
         # Without the cause: it would quote the output.
         raise CredentialError(f"{path} answered something else than the JSON it must for {server}") from None
     return Credential.of_pair(answer.username, answer.secret)
+
+
+class Helpers:
+    """Asks helpers, and starts one process for all who want to know the same at about the same time.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._flights: SingleFlight[tuple[str, str], Credential] = SingleFlight()
+        self._known: dict[tuple[str, str], tuple[Credential, float]] = {}
+
+    async def ask(self, path: str, server: str) -> Credential:
+        """Return what `ask_helper` does, or did a moment ago."""
+        key = (path, server)
+        known = self._known.get(key)
+        if known is not None and known[1] > self._clock():
+            return known[0]
+
+        async def ask() -> Credential:
+            credential = await ask_helper(path, server)
+            self._known[key] = credential, self._clock() + MEMORY
+            return credential
+
+        return await self._flights.run(key, ask)
 
 
 async def _run(path: str, server: str) -> tuple[int, bytes]:
