@@ -20,7 +20,7 @@ from oci_distribution.auth.cache import (
     TokenCache,
     TokenKey,
 )
-from oci_distribution.auth.challenge import Challenge, parse_challenges
+from oci_distribution.auth.challenge import Challenge, best_challenge, parse_challenges
 from oci_distribution.auth.credentials import AuthProvider, Credential, Unpicklable
 from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.single_flight import SingleFlight
@@ -165,7 +165,7 @@ class Authorizer(Unpicklable):
             TokenError: The token server refused or failed.
             ForbiddenOrigin: The challenge names a token server where our rules forbid to go.
         """
-        challenge = _best(parse_challenges(www_authenticate))
+        challenge = best_challenge(parse_challenges(www_authenticate))
         await self._remember(origin, challenge)
         if challenge is None:
             return None
@@ -184,7 +184,7 @@ class Authorizer(Unpicklable):
         if challenge is None:
             await self.challenge_cache.discard(origin)
         else:
-            await self.challenge_cache.set(origin, _lasting(challenge))
+            await self.challenge_cache.set(origin, challenge.lasting())
 
     def _forget(self, need: _Need, sent: str) -> None:
         ready = self._ready.get(need)
@@ -245,7 +245,7 @@ class Authorizer(Unpicklable):
 
         async def ask() -> _Known:
             credential = await self.provider(*whose)
-            if not _is_sendable(credential):
+            if not credential.is_sendable:
                 raise CredentialError(f"the credential for {whose[0]} has characters that cannot be sent")
             lifetime = CREDENTIAL_LIFETIME
             if credential.expires_at is not None:
@@ -297,26 +297,3 @@ class Authorizer(Unpicklable):
 def _whose(need: _Need) -> tuple[str, str | None]:
     """Return what the provider is asked for: credentials may differ between a registry's repositories."""
     return need.registry, Scope.parse(need.scope).repository
-
-
-def _is_sendable(credential: Credential) -> bool:
-    """Say whether nobody on the way would refuse a credential, and quote it in the error."""
-    token = credential.registry_token
-    try:
-        f"{credential.username}{credential.password}{credential.identity_token}".encode()
-    except UnicodeEncodeError:
-        return False
-    return token.isascii() and token.isprintable()
-
-
-def _best(challenges: Sequence[Challenge]) -> Challenge | None:
-    """Return the challenge to answer: Bearer, else Basic, which is also better than a Bearer from nowhere."""
-    by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
-    bearer, basic = by_scheme.get("bearer"), by_scheme.get("basic")
-    return bearer if bearer is not None and (basic is None or bearer.parameters.get("realm")) else basic
-
-
-def _lasting(challenge: Challenge) -> Challenge:
-    """Return what of a challenge holds for other requests, too."""
-    kept = {name: value for name, value in challenge.parameters.items() if name in {"realm", "service"}}
-    return Challenge(challenge.scheme, kept)

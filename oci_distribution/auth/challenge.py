@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Challenge", "parse_challenges"]
+__all__ = ["Challenge", "best_challenge", "parse_challenges"]
 
 # Possessive throughout (`++`, `*+`): whatever a server sends, nothing is read twice.
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
@@ -37,6 +37,11 @@ class Challenge:
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
     token68: str | None = None
 
+    def lasting(self) -> Challenge:
+        """Return what of it holds for other requests, too."""
+        kept = {name: value for name, value in self.parameters.items() if name in {"realm", "service"}}
+        return Challenge(self.scheme, kept)
+
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
     """Parse `WWW-Authenticate` headers: several headers, and several challenges in one.
@@ -45,6 +50,13 @@ def parse_challenges(values: Iterable[str]) -> list[Challenge]:
     stands there twice the first one counts.
     """
     return [challenge for value in values for challenge in _parse(value)]
+
+
+def best_challenge(challenges: Sequence[Challenge]) -> Challenge | None:
+    """Return the challenge to answer: Bearer, else Basic, which is also better than a Bearer from nowhere."""
+    by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
+    bearer, basic = by_scheme.get("bearer"), by_scheme.get("basic")
+    return bearer if bearer is not None and (basic is None or bearer.parameters.get("realm")) else basic
 
 
 def _parse(value: str) -> Iterator[Challenge]:

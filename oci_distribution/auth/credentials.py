@@ -55,6 +55,15 @@ class Credential(Unpicklable):
         """Whether there is nothing in it."""
         return not (self.username or self.password or self.identity_token or self.registry_token)
 
+    @property
+    def is_sendable(self) -> bool:
+        """Whether it can be sent; who could not send it would quote it in the error."""
+        try:
+            f"{self.username}{self.password}{self.identity_token}".encode()
+        except UnicodeEncodeError:
+            return False
+        return self.registry_token.isascii() and self.registry_token.isprintable()
+
     def __repr__(self) -> str:
         secrets = [name for name in ("password", "identity_token", "registry_token") if getattr(self, name)]
         shown = [f"username={self.username!r}"] if self.username else []

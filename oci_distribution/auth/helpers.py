@@ -29,7 +29,7 @@ TIMEOUT = 30.0
 MAX_OUTPUT = 1 << 20
 """Bytes of a helper's output that we read."""
 MEMORY = 5.0
-"""Seconds that an answer is kept: a mirror asks for each of its repositories, and a helper knows only hosts."""
+"""Seconds that an answer is kept: a mirror asks for each of its repositories, a helper knows only hosts."""
 _NOT_FOUND = b"credentials not found"
 
 
