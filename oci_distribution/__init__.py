@@ -285,12 +285,12 @@ if TYPE_CHECKING:
         Platform as Platform,
     )
     from oci_distribution.spec.reference import Reference as Reference
+    from oci_distribution.transport.calls import Timeouts as Timeouts
     from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
     from oci_distribution.transport.hosts import HostConfig as HostConfig
     from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
     from oci_distribution.transport.pacing import Slots as Slots
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
-    from oci_distribution.transport.sender import Timeouts as Timeouts
 
 __all__ = [
     "DOCKER_CONTENT_DIGEST",
@@ -451,7 +451,7 @@ _HOMES: Final = {
     "transport.http_client": "RegistryHTTPClient",
     "transport.pacing": "Slots",
     "transport.retry": "RetryPolicy",
-    "transport.sender": "Timeouts",
+    "transport.calls": "Timeouts",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 

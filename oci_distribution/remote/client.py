@@ -22,11 +22,12 @@ from oci_distribution.remote.registry import MAX_MANIFEST, Registry
 from oci_distribution.remote.repository import Repository
 from oci_distribution.spec.reference import Reference, check_registry, check_tag, split_scheme
 from oci_distribution.spec.urls import Origin
+from oci_distribution.transport.calls import Host, Timeouts
 from oci_distribution.transport.hosts import DEFAULT_HOSTS, HostConfig, host_origin
 from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClient
 from oci_distribution.transport.pacing import Slots
 from oci_distribution.transport.retry import RetryPolicy
-from oci_distribution.transport.sender import Host, Sender, Timeouts
+from oci_distribution.transport.sender import Sender
 
 __all__ = ["Client", "Default"]
 

@@ -10,7 +10,8 @@ from oci_distribution.spec.endpoints import Endpoint, follow_page
 from oci_distribution.spec.headers import next_link
 from oci_distribution.spec.urls import resolve_url, same_origin
 from oci_distribution.transport.answers import Answer
-from oci_distribution.transport.sender import Host, Sender
+from oci_distribution.transport.calls import Host
+from oci_distribution.transport.sender import Sender
 
 __all__ = ["pages"]
 

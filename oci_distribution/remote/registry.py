@@ -35,7 +35,8 @@ from oci_distribution.spec.mediatypes import MediaType
 from oci_distribution.spec.models import Descriptor, RepositoryList, TagList
 from oci_distribution.spec.reference import check_repository, check_tag
 from oci_distribution.transport.answers import Answer
-from oci_distribution.transport.sender import Host, Sender
+from oci_distribution.transport.calls import Host
+from oci_distribution.transport.sender import Sender
 
 if TYPE_CHECKING:
     from oci_distribution.remote.repository import Repository

@@ -26,7 +26,8 @@ from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.spec.urls import resolve_url
 from oci_distribution.transport.answers import Answer
-from oci_distribution.transport.sender import Host, Sender
+from oci_distribution.transport.calls import Host
+from oci_distribution.transport.sender import Sender
 
 __all__ = ["Upload"]
 

@@ -6,11 +6,12 @@ statuses, the scope it needs, and whether it may be repeated after a failure tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from oci_distribution.errors import (
     BlobUnknown,
@@ -83,6 +84,15 @@ def _query(target: str, **parameters: Any) -> str:
     """Append the parameters that are not None; names and tags are safe as they are."""
     given = {name.rstrip("_"): value for name, value in parameters.items() if value is not None}
     return f"{target}?{urlencode(given, quote_via=quote, safe=':')}" if given else target
+
+
+_NAMED = re.compile(r"/v2/(.+)/(?:manifests|blobs|tags|referrers)/")
+
+
+def repository_of(target: str) -> str | None:
+    """Return the repository that a path, or an absolute URL, is about; None when it is about none."""
+    named = _NAMED.match(urlsplit(target).path)
+    return named[1] if named is not None else None
 
 
 def ping() -> Endpoint:

@@ -6,11 +6,10 @@ once, follow redirects by hand, map a refusal to an error, retry what may be rep
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import httpx
 
@@ -35,15 +34,25 @@ from oci_distribution.events import (
     emit,
     listening,
 )
-from oci_distribution.spec.endpoints import Endpoint, Kind
+from oci_distribution.spec.endpoints import Endpoint
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.urls import Origin, resolve_url
 from oci_distribution.transport.answers import Answer, OpenAnswer, close
+from oci_distribution.transport.calls import (
+    Body,
+    BodyStream,
+    Call,
+    HeaderList,
+    Host,
+    Timeouts,
+    parsed_url,
+    split_url,
+)
 from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.pacing import Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
 
-__all__ = ["Body", "Host", "Sender", "Timeouts"]
+__all__ = ["Sender"]
 
 MAX_REDIRECTS = 5
 """Hops after which we stop: a registry with storage behind it needs one, behind a CDN two."""
@@ -58,80 +67,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _METHOD_KEEPING = frozenset({307, 308})
 
 T = TypeVar("T")
-HeaderList = Sequence[tuple[str, str]]
-
-
-class Body(Protocol):
-    """A request's body: its exact length, and a way to open it again for a retry."""
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        ...
-
-    def open(self, offset: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open the bytes from `offset` on."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long a host may stay silent, in seconds; there is no limit on the whole of a transfer.
-
-    Args:
-        connect: Until a connection stands, TLS included.
-        read: Between two pieces of an answer, and before its first.
-        write: Between two pieces of a body that the host takes.
-        commit: Before the answer to an upload, while the host stores what it got.
-    """
-
-    connect: float = 10.0
-    read: float = 60.0
-    write: float = 60.0
-    commit: float = 300.0
-
-    def of(self, kind: Kind) -> dict[str, float | None]:
-        """Return the `timeout` extension of a request."""
-        read = self.commit if kind is Kind.UPLOAD else self.read
-        return {"connect": self.connect, "read": read, "write": self.write, "pool": None}
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A registry to send to.
-
-    Args:
-        registry: Its canonical name, which credentials are stored under.
-        origin: Where it answers.
-    """
-
-    registry: str
-    origin: Origin
-
-    def url(self, target: str) -> str:
-        """Return the absolute URL of an endpoint's target."""
-        return f"{self.origin}{target}" if target.startswith("/") else target
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One request on its way: what stays the same over redirects and retries, and what does not."""
-
-    host: Host
-    endpoint: Endpoint
-    url: str
-    headers: HeaderList
-    body: Body | bytes | None
-    attempt: int = 1
-
-    @property
-    def is_home(self) -> bool:
-        """Whether it goes to the registry itself: only there it may be authorised."""
-        return self.url.startswith(f"{self.host.origin}/") or Origin.of(self.url) == self.host.origin
-
-    @property
-    def context(self) -> RequestContext:
-        return RequestContext(self.endpoint.method, redact_url(self.url), self.host.registry)
 
 
 @dataclass(slots=True)
@@ -184,7 +119,7 @@ class Sender:
             LimitExceeded: The answer is longer than `limit`.
         """
 
-        async def once(call: _Call) -> Answer:
+        async def once(call: Call) -> Answer:
             async with await self._exchange(call) as answer:
                 return await answer.read(limit)
 
@@ -204,7 +139,7 @@ class Sender:
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
         call = self._call(Host(str(origin), origin), endpoint, request.headers, request.body)
 
-        async def once(call: _Call) -> TokenResponse:
+        async def once(call: Call) -> TokenResponse:
             async with await self._send(call, None) as answer:
                 if answer.status in PASSING_STATUSES:
                     raise await self._refusal(call, answer)
@@ -217,11 +152,12 @@ class Sender:
             # It must not look like the registry's own answer: nothing is known about the content.
             raise TokenError(f"the token server failed: {error}", context=error.context) from error
 
-    def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> _Call:
+    def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
-        return _Call(host, endpoint, host.url(endpoint.target), fixed, body)
+        call = Call(host, endpoint, host.url(endpoint.target), fixed, body)
+        return call if endpoint.target.startswith("/") else call.sent_to(endpoint.target)
 
-    async def _retrying(self, once: Callable[[_Call], Awaitable[T]], call: _Call) -> T:
+    async def _retrying(self, once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         return await self.repeat(
             call.host, call.endpoint, lambda attempt: once(replace(call, attempt=attempt))
         )
@@ -255,7 +191,7 @@ class Sender:
             )
             await self.timing.sleep(delay)
 
-    async def _exchange(self, call: _Call) -> OpenAnswer:
+    async def _exchange(self, call: Call) -> OpenAnswer:
         """Send one request, wherever it is redirected to; what comes back is an accepted answer."""
         for _ in range(MAX_REDIRECTS + 1):
             answer = await self._authorised(call)
@@ -266,10 +202,10 @@ class Sender:
                     raise await self._refusal(call, answer)
                 target = self._redirect_target(call, answer)
                 await answer.discard(MAX_ERROR_BODY)
-            call = replace(call, url=target)
+            call = call.sent_to(target)
         raise ProtocolError(f"redirected more than {MAX_REDIRECTS} times", context=call.context)
 
-    def _redirect_target(self, call: _Call, answer: OpenAnswer) -> str:
+    def _redirect_target(self, call: Call, answer: OpenAnswer) -> str:
         context = answer.context
         if call.endpoint.method not in {"GET", "HEAD"} and answer.status not in _METHOD_KEEPING:
             hint = f"status {answer.status} redirects a {call.endpoint.method}, which would lose its method"
@@ -298,28 +234,32 @@ class Sender:
                 f"{host.registry} sends us to {redact_url(target)}: {reason}", context=context
             )
 
-    async def _authorised(self, call: _Call) -> OpenAnswer:
+    async def _authorised(self, call: Call) -> OpenAnswer:
         """Send one request with our authorization, if its origin is the registry's own."""
         authorizer = self.authorizer
         if authorizer is None or not call.is_home or is_direct_request():
             return await self._send(call, None)
         host, scope = call.host, call.endpoint.scope
-        sent = await authorizer.authorize(host.origin, host.registry, scope)
-        answer = await self._send(call, sent)
-        if answer.status != 401 or not (challenges := answer.headers.get_list("WWW-Authenticate")):
-            return answer
-        async with answer:
-            refusal = await self._refusal(call, answer)
-        better = await authorizer.answer(host.origin, host.registry, scope, challenges, sent)
-        if better is None:
-            raise refusal
-        return await self._send(call, better)
+        value = await authorizer.authorize(host.origin, host.registry, scope)
+        for again in (False, True):
+            answer = await self._send(call, value)
+            if answer.status != 401 or not (challenges := answer.headers.get_list("WWW-Authenticate")):
+                return answer
+            async with answer:
+                refusal = await self._refusal(call, answer)
+            better = await authorizer.answer(
+                host.origin, host.registry, scope, challenges, value, again=again
+            )
+            if better is None:
+                raise refusal
+            value = better
+        return await self._send(call, value)
 
-    async def _refusal(self, call: _Call, answer: OpenAnswer) -> RequestError:
+    async def _refusal(self, call: Call, answer: OpenAnswer) -> RequestError:
         content = await answer.read_head(MAX_ERROR_BODY)
         return response_error(call.endpoint, answer.context, content)
 
-    async def _send(self, call: _Call, authorization: str | None) -> OpenAnswer:
+    async def _send(self, call: Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
         context = call.context
         stack = AsyncExitStack()
@@ -339,7 +279,7 @@ class Sender:
             raise
         return OpenAnswer(response, call.url, context, stack)
 
-    async def _request(self, call: _Call, authorization: str | None, stack: AsyncExitStack) -> httpx.Request:
+    async def _request(self, call: Call, authorization: str | None, stack: AsyncExitStack) -> httpx.Request:
         url = call.url
         headers = list(call.headers)
         if call.is_home:
@@ -348,20 +288,20 @@ class Sender:
             headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
         if authorization is not None:
             headers.append(("Authorization", authorization))
-        origin, target = _split(url)
+        origin, target = split_url(url)
         headers.insert(0, ("Host", origin.netloc))
         stream: httpx.AsyncByteStream = httpx.ByteStream(b"")
         if isinstance(call.body, bytes):
             stream = httpx.ByteStream(call.body)
             headers.append(("Content-Length", str(len(call.body))))
         elif call.body is not None:
-            stream = _BodyStream(call.body, await stack.enter_async_context(call.body.open(0)), stack)
+            stream = BodyStream(call.body, await stack.enter_async_context(call.body.open(0)), stack)
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
         extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
         return httpx.Request(
-            call.endpoint.method, _parsed(url), headers=headers, stream=stream, extensions=extensions
+            call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
 
     def _pace(self, origin: Origin) -> Pace:
@@ -370,47 +310,16 @@ class Sender:
             pace = self._paces[origin] = Pace(self.slots, self.timing)
         return pace
 
-    def _note_sent(self, call: _Call, context: RequestContext) -> float:
+    def _note_sent(self, call: Call, context: RequestContext) -> float:
         if listening():
             emit(RequestSent(context.method, context.url, call.attempt))
         return self.timing.now()
 
-    def _note_received(self, call: _Call, context: RequestContext, status: int, began: float) -> None:
+    def _note_received(self, call: Call, context: RequestContext, status: int, began: float) -> None:
         if listening():
             seconds = self.timing.now() - began
             emit(ResponseReceived(context.method, context.url, call.attempt, status, seconds))
 
-    def _note_failed(self, call: _Call, context: RequestContext, error: RequestError) -> None:
+    def _note_failed(self, call: Call, context: RequestContext, error: RequestError) -> None:
         if listening():
             emit(RequestFailed(context.method, context.url, call.attempt, str(error)))
-
-
-class _BodyStream(httpx.AsyncByteStream):
-    """A body on its way: opened already, and opened again when httpx's own auth sends it again."""
-
-    def __init__(self, body: Body, opened: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
-        self._body = body
-        self._opened: AsyncIterator[bytes] | None = opened
-        self._stack = stack
-
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        pieces, self._opened = self._opened, None
-        if pieces is None:
-            pieces = await self._stack.enter_async_context(self._body.open(0))
-        async for piece in pieces:
-            yield piece
-
-
-@lru_cache(maxsize=4096)
-def _parsed(url: str) -> httpx.URL:
-    # Parsing a URL is a sixth of the cost of a small request, and the same ones are asked again and again.
-    return httpx.URL(url)
-
-
-@lru_cache(maxsize=4096)
-def _split(url: str) -> tuple[Origin, bytes]:
-    """Return origin, and path with query byte for byte: httpx would re-encode what a registry signed."""
-    rest = url.partition("://")[2]
-    starts = [index for index in (rest.find("/"), rest.find("?")) if index >= 0]
-    target = rest[min(starts) :] if starts else "/"
-    return Origin.of(url), (target if target.startswith("/") else f"/{target}").encode()

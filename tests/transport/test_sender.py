@@ -13,9 +13,10 @@ import pytest
 import oci_distribution as oci
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.urls import Origin
+from oci_distribution.transport.calls import Host
 from oci_distribution.transport.http_client import RegistryHTTPClient
 from oci_distribution.transport.pacing import Slots, Timing
-from oci_distribution.transport.sender import Host, Sender
+from oci_distribution.transport.sender import Sender
 from tests.hostile import Exchange, HostileServer, hostile
 
 GET = endpoints.get_manifest("a/b", "v1")
@@ -108,6 +109,26 @@ async def test_a_redirected_get_keeps_its_range_and_loses_its_secrets(sender: Se
     assert other.requests[0].header("Range") == "bytes=1-2"
     assert other.requests[0].header("X-Api-Key") is None
     assert other.requests[0].header("Host") == f"127.0.0.1:{other.port}"
+
+
+@pytest.mark.parametrize(
+    ("target", "is_told"), [("/v2/a/b/manifests/v2", True), ("/v2/c/d/manifests/v1", False)]
+)
+async def test_within_the_registry_only_the_same_repository_is_told(
+    sender: Sender, target: str, is_told: bool
+) -> None:
+    """What we say of ourselves may be meant for one repository (oras-go#1430)."""
+
+    async def registry(exchange: Exchange) -> None:
+        if len(server.requests) == 1:
+            await exchange.answer(307, headers=[("Location", target)])
+        else:
+            await exchange.answer(200)
+
+    async with hostile(registry) as server:
+        await replace(sender, headers=[("X-Api-Key", "secret")]).request(host(server), GET, limit=LIMIT)
+
+    assert (server.requests[1].header("X-Api-Key") is not None) is is_told
 
 
 @pytest.mark.parametrize("status", [307, 308])

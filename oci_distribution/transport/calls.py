@@ -1,0 +1,128 @@
+"""Calls: one request on its way, and what a redirect or a retry changes of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol, TypeAlias
+
+import httpx
+
+from oci_distribution.errors import RequestContext, redact_url
+from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
+from oci_distribution.spec.urls import Origin
+
+__all__ = ["Body", "BodyStream", "Call", "HeaderList", "Host", "Timeouts", "parsed_url", "split_url"]
+
+HeaderList: TypeAlias = Sequence[tuple[str, str]]
+
+
+class Body(Protocol):
+    """A request's body: its exact length, and a way to open it again for a retry."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    def open(self, offset: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open the bytes from `offset` on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a host may stay silent, in seconds; there is no limit on the whole of a transfer.
+
+    Args:
+        connect: Until a connection stands, TLS included.
+        read: Between two pieces of an answer, and before its first.
+        write: Between two pieces of a body that the host takes.
+        commit: Before the answer to an upload, while the host stores what it got.
+    """
+
+    connect: float = 10.0
+    read: float = 60.0
+    write: float = 60.0
+    commit: float = 300.0
+
+    def of(self, kind: Kind) -> dict[str, float | None]:
+        """Return the `timeout` extension of a request."""
+        read = self.commit if kind is Kind.UPLOAD else self.read
+        return {"connect": self.connect, "read": read, "write": self.write, "pool": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A registry to send to.
+
+    Args:
+        registry: Its canonical name, which credentials are stored under.
+        origin: Where it answers.
+    """
+
+    registry: str
+    origin: Origin
+
+    def url(self, target: str) -> str:
+        """Return the absolute URL of an endpoint's target."""
+        return f"{self.origin}{target}" if target.startswith("/") else target
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request on its way: what stays the same over redirects and retries, and what does not."""
+
+    host: Host
+    endpoint: Endpoint
+    url: str
+    headers: HeaderList
+    body: Body | bytes | None
+    attempt: int = 1
+    is_home: bool = True
+    """Whether it goes to the registry itself, for what we asked for: only then it may be authorised."""
+
+    def sent_to(self, url: str) -> Call:
+        """Return the same request at a place that the registry named."""
+        name, asked = repository_of(url), repository_of(self.endpoint.target)
+        # A credential may be for one repository: none goes along to another (oras-go#1430).
+        is_home = Origin.of(url) == self.host.origin and (name is None or asked is None or name == asked)
+        return replace(self, url=url, is_home=is_home)
+
+    @property
+    def context(self) -> RequestContext:
+        """Which request it is, for errors and events."""
+        return RequestContext(self.endpoint.method, redact_url(self.url), self.host.registry)
+
+
+class BodyStream(httpx.AsyncByteStream):
+    """A body on its way: opened already, and opened again when httpx's own auth sends it again."""
+
+    def __init__(self, body: Body, opened: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+        self._body = body
+        self._opened: AsyncIterator[bytes] | None = opened
+        self._stack = stack
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        pieces, self._opened = self._opened, None
+        if pieces is None:
+            pieces = await self._stack.enter_async_context(self._body.open(0))
+        async for piece in pieces:
+            yield piece
+
+
+@lru_cache(maxsize=4096)
+def parsed_url(url: str) -> httpx.URL:
+    """Return a URL as httpx has it; parsing is a sixth of the cost of a small request, and many come again."""
+    return httpx.URL(url)
+
+
+@lru_cache(maxsize=4096)
+def split_url(url: str) -> tuple[Origin, bytes]:
+    """Return origin, and path with query byte for byte: httpx would re-encode what a registry signed."""
+    rest = url.partition("://")[2]
+    starts = [index for index in (rest.find("/"), rest.find("?")) if index >= 0]
+    target = rest[min(starts) :] if starts else "/"
+    return Origin.of(url), (target if target.startswith("/") else f"/{target}").encode()
