@@ -115,7 +115,7 @@ class BodyStream(httpx.AsyncByteStream):
 
 @lru_cache(maxsize=4096)
 def parsed_url(url: str) -> httpx.URL:
-    """Return a URL as httpx has it; parsing is a sixth of the cost of a small request, and many come again."""
+    """Return a URL as httpx has it; parsing is a sixth of the cost of a small request, and many recur."""
     return httpx.URL(url)
 
 
