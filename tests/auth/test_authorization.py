@@ -91,6 +91,17 @@ async def test_a_rejected_token_is_replaced() -> None:
     assert await authorizer.authorize(ORIGIN, NAME, PULL) == second
 
 
+async def test_a_rejected_token_is_gone_even_without_a_better_one() -> None:
+    """It is not sent with the next request when the token server fails."""
+    answers = [answer(token="rejected"), answer(503), answer(token="new")]
+    authorizer = Authorizer(Provider(), fetch=Tokens(lambda _: answers.pop(0)))
+    sent = await authorizer.answer(ORIGIN, NAME, PULL, [BEARER], None)
+    with pytest.raises(TokenError):
+        await authorizer.answer(ORIGIN, NAME, PULL, [BEARER], sent)
+
+    assert await authorizer.authorize(ORIGIN, NAME, PULL) == "Bearer new"
+
+
 @pytest.mark.parametrize("challenge", [BEARER, "Basic realm=x"])
 async def test_the_same_again_is_no_answer(challenge: str) -> None:
     """What was refused once is not sent again, even when nobody has anything better."""

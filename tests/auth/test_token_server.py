@@ -9,6 +9,7 @@ import pytest
 from oci_distribution.auth.authorizer import Authorizer, TokenOptions, TokenRequest, TokenResponse
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
 from oci_distribution.errors import ConnectError, RequestContext, TokenError
+from oci_distribution.spec.urls import Origin
 from tests.auth.scripted import (
     ANN,
     BEARER,
@@ -186,6 +187,43 @@ async def test_a_refresh_token_that_ended_is_replaced(credential: Credential, st
     assert await ask(authorizer, "repository:b:pull") == "Bearer first"
     ended = False
     assert await ask(authorizer, "repository:c:pull") == "Bearer by-refresh-token"
+
+
+async def test_a_refresh_token_that_ended_is_forgotten() -> None:
+    """It is not tried again before each further token."""
+
+    def script(request: TokenRequest) -> TokenResponse:
+        if b"rotated" in (request.body or b""):
+            return answer(401)
+        return answer(access_token="a", refresh_token="rotated" if len(tokens.requests) == 1 else None)
+
+    tokens = Tokens(script)
+    authorizer = Authorizer(Provider(IDENTITY), fetch=tokens)
+    for name in ("a", "b", "c"):
+        await ask(authorizer, f"repository:{name}:pull")
+
+    sent = [form(request)["refresh_token"] for request in tokens.requests]
+    assert sent == ["identity", "rotated", "identity", "identity"]
+
+
+async def test_nobody_has_no_refresh_token() -> None:
+    """One that is given to nobody is not kept: nobody is not always the same."""
+    tokens = Tokens(lambda _: answer(token="t", refresh_token="r"))
+    authorizer = Authorizer(Provider(), fetch=tokens)
+    await ask(authorizer, PULL)
+    await ask(authorizer, "repository:other:pull")
+
+    assert [request.method for request in tokens.requests] == ["GET", "GET"]
+
+
+async def test_a_refresh_token_belongs_to_one_registry() -> None:
+    """Two registries with one login and one token server rotate their refresh tokens apart."""
+    tokens = Tokens(lambda _: answer(access_token="a", refresh_token="rotated"))
+    authorizer = Authorizer(Provider(IDENTITY), fetch=tokens)
+    await ask(authorizer)
+    await authorizer.answer(Origin.of("https://other.example"), "other.example", PULL, [BEARER], None)
+
+    assert [form(request)["refresh_token"] for request in tokens.requests] == ["identity", "identity"]
 
 
 @pytest.mark.parametrize(
