@@ -115,7 +115,7 @@ async def test_a_request_that_is_sent_twice_is_authorised_twice() -> None:
         ("https://evil.example/v2/team/app/manifests/v1", False),
     ],
 )
-async def test_only_what_we_asked_for_is_answered(target: str, is_answered: bool) -> None:  # noqa: FBT001
+async def test_only_what_we_asked_for_is_answered(target: str, is_answered: bool) -> None:
     """A 401 from where we were redirected to, be it another repository of this registry, gets nothing."""
     auth, tokens = by_hand(ME)
     flow = auth.async_auth_flow(httpx.Request("GET", URL))

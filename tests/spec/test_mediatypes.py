@@ -68,7 +68,7 @@ def test_kinds_of_manifests() -> None:
         (oci.MediaType.IMAGE_LAYER_ZSTD, False),
     ],
 )
-def test_layers_that_stay_with_their_owner(media_type: str, foreign: bool) -> None:  # noqa: FBT001 - a table
+def test_layers_that_stay_with_their_owner(media_type: str, foreign: bool) -> None:
     """OCI's and Docker's."""
     assert is_foreign(media_type) is foreign
 

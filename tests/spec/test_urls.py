@@ -98,7 +98,7 @@ def test_origins_print_as_they_are_sent() -> None:
         ("https://a.example", "https://a.example@evil.example", False),
     ],
 )
-def test_the_same_origin(one: str, other: str, same: bool) -> None:  # noqa: FBT001 - a table
+def test_the_same_origin(one: str, other: str, same: bool) -> None:
     """All three parts are the same."""
     assert same_origin(one, other) is same
 

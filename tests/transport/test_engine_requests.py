@@ -197,7 +197,7 @@ async def test_bytes_are_sent_with_their_length(engine: AiohttpTransport) -> Non
 
 
 @pytest.mark.parametrize("tls", [False, True])
-async def test_a_streamed_body_with_a_length_is_not_chunked(tls: bool) -> None:  # noqa: FBT001
+async def test_a_streamed_body_with_a_length_is_not_chunked(tls: bool) -> None:
     """Several registries refuse chunked encoding."""
 
     async def body() -> AsyncIterator[bytes]:
