@@ -12,7 +12,7 @@ import venv
 import zipfile
 from pathlib import Path
 
-ROOMS = ("auth", "content", "mirror", "remote", "spec", "testing", "transport")
+PACKAGE = Path("oci_distribution")
 LOADED_BY_A_BARE_IMPORT = """
 import sys
 import oci_distribution
@@ -34,13 +34,13 @@ def run(*command: str | Path) -> None:
 
 
 def check_wheel(wheel: Path) -> None:
-    """A wheel holds the package with its marker and licence, and nothing else."""
-    names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("oci_distribution/py.typed", *(f"oci_distribution/{room}/__init__.py" for room in ROOMS)):
-        assert wanted in names, f"{wheel.name} lacks {wanted}"
-    assert any(name.endswith("licenses/LICENSE") for name in names), f"{wheel.name} lacks the licence"
-    strange = [name for name in names if not name.startswith(("oci_distribution/", "oci_distribution-"))]
-    assert not strange, f"{wheel.name} holds {strange}"
+    """A wheel holds every file of the package, its typing marker and licence included, and nothing else."""
+    sources = {path.as_posix() for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    names = set(zipfile.ZipFile(wheel).namelist())
+    metadata = {name for name in names if name.partition("/")[0].endswith(".dist-info")}
+    assert "oci_distribution/py.typed" in sources, "the package lacks its typing marker"
+    assert names - metadata == sources, f"{wheel.name} differs by {(names - metadata) ^ sources}"
+    assert any(name.endswith("licenses/LICENSE") for name in metadata), f"{wheel.name} lacks the licence"
 
 
 def check_sdist(sdist: Path) -> None:
