@@ -32,6 +32,9 @@ import trustme
 
 __all__ = ["Certificates", "Exchange", "HostileServer", "certificates", "hostile"]
 
+_TURNS_OF_ACCEPTING = 4
+"""Turns of the event loop between a connection in the listener's queue and `connection_made`."""
+
 HeaderList = Iterable[tuple[str, str]]
 
 
@@ -153,6 +156,7 @@ class HostileServer:
         self._script = script
         self._tls = tls
         self._tasks: set[asyncio.Task[object]] = set()
+        self._accepted: set[asyncio.WriteTransport] = set()
         self._failures: list[Exception] = []
 
     @property
@@ -169,9 +173,8 @@ class HostileServer:
         return count
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._connected, "127.0.0.1", 0, ssl=self._tls, limit=1 << 20
-        )
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -182,8 +185,21 @@ class HostileServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cut_accepted()
         if self._failures and error is None:
             raise self._failures[0]
+
+    async def _cut_accepted(self) -> None:
+        """Cut what was accepted in the very moment of closing: it has no task yet, and belongs to nobody."""
+        for _ in range(_TURNS_OF_ACCEPTING):
+            await asyncio.sleep(0)
+        for transport in self._accepted:
+            transport.abort()
+        while self._accepted:  # noqa: ASYNC110 - turns of the loop, and no time
+            await asyncio.sleep(0)
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        return _Protocol(self._accepted, self._connected)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -206,6 +222,30 @@ class HostileServer:
         finally:
             writer.transport.abort()
             self._tasks.discard(task)
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """The one of `asyncio.start_server`, which knows nobody to tell of a connection before its task runs."""
+
+    def __init__(
+        self,
+        accepted: set[asyncio.WriteTransport],
+        connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    ) -> None:
+        super().__init__(asyncio.StreamReader(limit=1 << 20), connected)
+        self._accepted = accepted
+        self._mine: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._mine = transport
+        self._accepted.add(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._mine is not None:
+            self._accepted.discard(self._mine)
 
 
 def hostile(script: Script, *, tls: ssl.SSLContext | None = None) -> HostileServer:

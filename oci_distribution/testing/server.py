@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -25,6 +26,8 @@ _LOGGER = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.ERROR)
 _KEEP_ALIVE = 75
 """Seconds that an idle connection is kept, as nginx does."""
+_TURNS_OF_ACCEPTING = 4
+"""Turns of the event loop between a connection in the listener's queue and `connection_made`."""
 _GRACE = 1.0
 """Seconds that requests in progress get when the server stops, before their connections are cut."""
 
@@ -132,6 +135,9 @@ class _Server:
         """Close idle connections, let requests in progress end, and cut those that do not."""
         assert self._listener is not None
         self._listener.close()
+        for _ in range(_TURNS_OF_ACCEPTING):
+            # Let what is being accepted in this very moment arrive, or it would be left to nobody.
+            await anyio.lowlevel.checkpoint()
         for connection in list(self._state.connections):
             connection.shutdown()
         with anyio.move_on_after(_GRACE):
