@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import anyio
@@ -110,14 +110,34 @@ async def test_a_helper_that_cannot_be_run_is_an_error(tmp_path: Path, program: 
         await ask_helper(str(path), "h")
 
 
-def hanging(tmp_path: Path) -> str:
-    """Write the script of a helper that hangs in a child, and tells who they are first."""
-    os.mkfifo(tmp_path / "started")
-    return f"sleep 100 & echo $$ $! > {tmp_path}/started; wait"
+class Hanging:
+    """A helper that tells who it and its child are, and then hangs in its child."""
+
+    def __init__(self, folder: Path) -> None:
+        os.mkfifo(folder / "started")
+        self.script = f"sleep 100 & echo $$ $! > {folder}/started; wait"
+        # Open for both: neither side waits for the other, so a helper that is killed early holds up nobody.
+        self._pipe = os.open(folder / "started", os.O_RDWR | os.O_NONBLOCK)
+
+    def close(self) -> None:
+        os.close(self._pipe)
+
+    async def started(self) -> None:
+        await anyio.wait_readable(self._pipe)
+
+    def pids(self) -> list[int]:
+        """Return what it told until now."""
+        try:
+            return [int(word) for word in os.read(self._pipe, 100).split()]
+        except BlockingIOError:
+            return []
 
 
-async def started(tmp_path: Path) -> list[int]:
-    return [int(word) for word in (await anyio.Path(tmp_path / "started").read_text()).split()]
+@pytest.fixture
+def hanging(tmp_path: Path) -> Generator[Hanging]:
+    hanging = Hanging(tmp_path)
+    yield hanging
+    hanging.close()
 
 
 async def ended(pids: list[int]) -> None:
@@ -135,30 +155,28 @@ async def ended(pids: list[int]) -> None:
 
 
 async def test_a_helper_that_hangs_is_killed(
-    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: Program, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the timeout it is an error, and neither the helper nor what it started lives on."""
-    monkeypatch.setattr(helpers, "TIMEOUT", 0.3)
-    path = program(hanging(tmp_path))
-    pids: list[int] = []
+    monkeypatch.setattr(helpers, "TIMEOUT", 0.5)
+    path = program(hanging.script)
 
-    async def note() -> None:
-        pids.extend(await started(tmp_path))
+    with pytest.raises(CredentialError, match="took longer than"):
+        await ask_helper(path, "h")
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(note)
-        with pytest.raises(CredentialError, match="took longer than"):
-            await ask_helper(path, "h")
-    await ended(pids)
+    await ended(hanging.pids())
 
 
-async def test_a_cancelled_helper_is_killed(program: Program, tmp_path: Path) -> None:
+async def test_a_cancelled_helper_is_killed(program: Program, hanging: Hanging) -> None:
     """Who is cancelled while a helper runs leaves no process behind."""
-    path = program(hanging(tmp_path))
+    path = program(hanging.script)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask_helper, path, "h")
-        pids = await started(tmp_path)
+        await hanging.started()
         tasks.cancel_scope.cancel()
+
+    pids = hanging.pids()
+    assert len(pids) == 2
     await ended(pids)
 
 
