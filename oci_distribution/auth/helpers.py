@@ -26,6 +26,8 @@ AskHelper = Callable[[str, str], Awaitable[Credential]]
 
 TIMEOUT = 30.0
 """Seconds that a helper may take: some ask a cloud, and one that asks the user has nobody to ask."""
+GRACE = 1.0
+"""Seconds that a killed helper may take to end."""
 MAX_OUTPUT = 1 << 20
 """Bytes of a helper's output that we read."""
 MEMORY = 5.0
@@ -118,25 +120,35 @@ class Helpers:
 
 async def _run(path: str, server: str) -> tuple[int, bytes]:
     """Run a helper; return its exit status and its output, of which what is too long stays unread."""
-    process = await anyio.open_process([path, "get"], stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        async with process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with suppress(anyio.BrokenResourceError, ConnectionError):
-                # Shorter than any pipe, so it never waits; one that knows a single server may not read it.
-                await process.stdin.send(server.encode())
-            await process.stdin.aclose()
-            output = bytearray()
-            async for piece in process.stdout:
-                output += piece
-                if len(output) > MAX_OUTPUT:
-                    _kill(process)
-                    break
-            return await process.wait(), bytes(output)
-    except BaseException:
-        _kill(process)
-        raise
+    process: anyio.abc.Process | None = None
+    # Cancelled in here, asyncio would kill the helper, and not what it has started already.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process([path, "get"], stderr=subprocess.DEVNULL, start_new_session=True)
+    assert process is not None
+    async with process:
+        try:
+            return await _converse(process, server)
+        except BaseException:
+            _kill(process)
+            with anyio.move_on_after(GRACE, shield=True):
+                await process.wait()
+            raise
+
+
+async def _converse(process: anyio.abc.Process, server: str) -> tuple[int, bytes]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(anyio.BrokenResourceError, ConnectionError):
+        # Shorter than any pipe, so it never waits; one that knows a single server may not read it.
+        await process.stdin.send(server.encode())
+    await process.stdin.aclose()
+    output = bytearray()
+    async for piece in process.stdout:
+        output += piece
+        if len(output) > MAX_OUTPUT:
+            _kill(process)
+            break
+    return await process.wait(), bytes(output)
 
 
 def _kill(process: anyio.abc.Process) -> None:
