@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tarfile
 from collections.abc import Callable, Iterator
@@ -76,10 +77,16 @@ def image(registry_2: str, crane: Tool, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("layers")
     library = Path(sysconfig.get_paths()["stdlib"])
     layers = []
-    for name in ("asyncio", "json", "encodings", "email"):
-        layers.append(folder / f"{name}.tar.gz")
+    # From what every Python has: a binary, extension modules and sources, some MiB together.
+    for path in (
+        library / "asyncio",
+        Path(sys.executable).resolve(),
+        library / "lib-dynload",
+        library / "email",
+    ):
+        layers.append(folder / f"{path.name}.tar.gz")
         with tarfile.open(layers[-1], "w:gz") as archive:
-            archive.add(library / name, arcname=f"usr/lib/python/{name}")
+            archive.add(path, arcname=f"usr/lib/python/{path.name}")
     base = f"{registry_2}/made/by-crane"
     images = []
     for platform, chosen in (("linux/amd64", layers[:3]), ("linux/arm64", layers[1:])):
