@@ -8,7 +8,7 @@ fetched twice. No slot is held while waiting for children.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
@@ -23,8 +23,8 @@ from oci_distribution.mirror.progress import CopyOutcome, Discovered, Finished, 
 from oci_distribution.mirror.report import CopyReport
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.manifest import Manifest
-from oci_distribution.spec.mediatypes import is_foreign, is_index
-from oci_distribution.spec.models import Descriptor, OpaqueManifest
+from oci_distribution.spec.mediatypes import is_foreign, is_index, is_manifest
+from oci_distribution.spec.models import Descriptor, ImageIndex, OpaqueManifest
 from oci_distribution.spec.reference import check_tag
 
 __all__ = ["copy"]
@@ -40,7 +40,7 @@ IMAGES = 16
 MAX_DEPTH = 8
 """Indexes within indexes that we follow: real ones have two, and each holds a manifest in memory."""
 
-_Key: TypeAlias = tuple[str, Digest]
+_Key: TypeAlias = tuple[str, Digest, int]
 
 
 async def copy(
@@ -140,24 +140,21 @@ class _Run:
         content = manifest.content
         if isinstance(content, OpaqueManifest):
             raise UnsupportedError(f"{manifest.digest} is {manifest.media_type}: what it needs is not known")
-        if is_index(manifest.media_type):
-            await self._all(content.children, lambda child: self._child(child, depth + 1))
-        else:
-            await self._all(content.children, self._blob)
+        async with anyio.create_task_group() as group:
+            if isinstance(content, ImageIndex):
+                for child in content.manifests:
+                    group.start_soon(self._once, child, lambda child: self._child(child, depth + 1))
+            else:
+                group.start_soon(self._once, content.config, self._blob)
+                for layer in content.layers:
+                    group.start_soon(self._once, layer, self._layer)
         await self.target.push_manifest(manifest, tags=tags)
         self.report.bytes_copied += len(manifest.raw)
         self._finished(manifest.descriptor, CopyOutcome.COPIED, self.report.manifests)
 
-    async def _all(
-        self, children: Iterable[Descriptor], work: Callable[[Descriptor], Awaitable[None]]
-    ) -> None:
-        """Do `work` for each child at once; what another parent has begun is only waited for."""
-        async with anyio.create_task_group() as group:
-            for child in children:
-                group.start_soon(self._once, child, work)
-
     async def _once(self, child: Descriptor, work: Callable[[Descriptor], Awaitable[None]]) -> None:
-        key = (child.media_type, child.digest)
+        """Do `work` for a child; what another parent has begun is only waited for."""
+        key = (child.media_type, child.digest, child.size)
         done = self.started.get(key)
         if done is not None:
             # Should it fail, the whole run is cancelled, and this wait with it.
@@ -172,8 +169,12 @@ class _Run:
         """Copy a manifest of an index, unless the target holds it, and so all below it."""
         if depth > MAX_DEPTH:
             raise InvalidManifest(f"{descriptor.digest} lies more than {MAX_DEPTH} indexes deep")
+        if not is_manifest(descriptor.media_type):
+            raise UnsupportedError(
+                f"an index lists {descriptor.digest}, {descriptor.media_type}, no manifest"
+            )
         if is_index(descriptor.media_type):
-            # Without a slot: its images need them.
+            # Without a slot: its images need them. That it is one is checked, see `Manifest.verify`.
             return await self._child_manifest(descriptor, depth)
         async with self.images:
             return await self._child_manifest(descriptor, depth)
@@ -185,10 +186,13 @@ class _Run:
         manifest = await self.source.fetch_manifest(descriptor.digest)
         await self._manifest(manifest.verify(descriptor), depth=depth)
 
-    async def _blob(self, descriptor: Descriptor) -> None:
+    async def _layer(self, descriptor: Descriptor) -> None:
         if is_foreign(descriptor.media_type):
             self._finished(descriptor, CopyOutcome.FOREIGN, self.report.blobs)
             return
+        await self._blob(descriptor)
+
+    async def _blob(self, descriptor: Descriptor) -> None:
         source = _Observed(BlobSource(self.source, descriptor), descriptor, self.streams)
         async with self.blobs:
             pushed = await self.target.push_blob(descriptor, source, mount_from=self.source.mount_point)

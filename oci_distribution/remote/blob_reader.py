@@ -35,6 +35,8 @@ class BlobReader:
         self._answer: OpenAnswer | None = None
         self._pieces: AsyncGenerator[bytes] | None = None
         self._verified = False
+        self._closed = False
+        self._read = False
 
     @property
     def descriptor(self) -> Descriptor:
@@ -76,10 +78,14 @@ class BlobReader:
 
     async def aclose(self) -> None:
         """Close the connection; again does nothing."""
-        if self._pieces is not None:
-            await self._pieces.aclose()
-        if self._answer is not None:
-            await self._answer.aclose()
+        self._closed = True
+        try:
+            # First: with another task still reading, the rest is a RuntimeError.
+            if self._answer is not None:
+                await self._answer.aclose()
+        finally:
+            if self._pieces is not None:
+                await self._pieces.aclose()
 
     def __aiter__(self) -> Self:
         return self
@@ -88,7 +94,14 @@ class BlobReader:
         if self._pieces is None:
             msg = "the reader is not open: use `async with`"
             raise RuntimeError(msg)
-        return await anext(self._pieces)
+        try:
+            return await anext(self._pieces)
+        except StopAsyncIteration:
+            if self._verified and not self._closed:
+                raise
+        # An end here would look like the end of the blob.
+        msg = "the reader is closed, or has failed before: ask for a new one"
+        raise RuntimeError(msg)
 
     async def read(self, *, limit: int = DEFAULT_READ_LIMIT) -> bytes:
         """Return what is left of the blob.
@@ -98,12 +111,18 @@ class BlobReader:
 
         Raises:
             LimitExceeded: The blob is longer.
+            RuntimeError: The reader was read to its end, is closed, or has failed before.
         """
+        if self._read:
+            msg = "this blob was read to its end: ask for a new reader"
+            raise RuntimeError(msg)
         if self.descriptor.size > limit:
             raise LimitExceeded(
                 f"blob {self.descriptor.digest} has {self.descriptor.size} bytes, more than {limit}"
             )
-        return b"".join([piece async for piece in self])
+        content = b"".join([piece async for piece in self])
+        self._read = True
+        return content
 
     async def _verify(self, answer: OpenAnswer, blob: Descriptor) -> AsyncGenerator[bytes]:
         left = blob.size

@@ -92,11 +92,16 @@ class Manifest:
         Raises:
             DigestMismatch: The digest differs.
             SizeMismatch: The length differs.
+            InvalidManifest: One of them is an index, and the other is not (CVE-2021-41190).
         """
         if descriptor.digest != self.digest:
             raise DigestMismatch(f"manifest has digest {self.digest}, not {descriptor.digest}")
         if descriptor.size != len(self.raw):
             raise SizeMismatch(f"manifest {self.digest} has {len(self.raw)} bytes, not {descriptor.size}")
+        if is_index(descriptor.media_type) != is_index(self.media_type):
+            raise InvalidManifest(
+                f"manifest {self.digest} is {self.media_type}, but was referred to as {descriptor.media_type}"
+            )
         return self
 
     @property

@@ -301,6 +301,46 @@ async def test_indexes_too_deep_are_refused() -> None:
     assert "indexes deep" in str(caught.value)
 
 
+async def test_an_index_in_the_place_of_an_image_is_refused() -> None:
+    """Children that are announced as images and are indexes would take every slot, and wait for ever."""
+    memory = oci.MemoryStore()
+    children = []
+    for number in range(20):
+        image = await push_image(memory, os=f"os{number}")
+        disguised = (await push_index(memory, [image])).descriptor
+        children.append(disguised.model_copy(update={"media_type": oci.MediaType.IMAGE_MANIFEST}))
+    top = oci.Manifest.of(oci.ImageIndex(manifests=tuple(children)))
+    await memory.push_manifest(top, tags=["v1"])
+
+    with anyio.fail_after(20), pytest.raises(oci.CopyError) as caught:
+        await oci.copy(memory, "v1", oci.MemoryStore())
+
+    assert {type(error) for error in caught.value.errors} == {oci.InvalidManifest}
+
+
+async def test_a_child_that_is_no_manifest_is_refused() -> None:
+    """Whether the target holds a blob of that digest makes no difference."""
+    memory = oci.MemoryStore()
+    blob = await push_blob(memory, b"{}", "application/foo")
+    await memory.push_manifest(oci.Manifest.of(oci.ImageIndex(manifests=(blob,))), tags=["v1"])
+
+    with pytest.raises(oci.CopyError, match="cannot copy") as caught:
+        await oci.copy(memory, "v1", oci.MemoryStore())
+
+    assert [type(error) for error in caught.value.errors] == [oci.UnsupportedError]
+
+
+async def test_a_config_is_never_foreign(target: oci.Repository) -> None:
+    """Only layers may stay with their owner: an image without its config is none."""
+    memory = oci.MemoryStore()
+    config = await push_blob(memory, b"{}", "application/vnd.oci.image.layer.nondistributable.v1.tar")
+    await memory.push_manifest(oci.Manifest.of(oci.ImageManifest(config=config)), tags=["v1"])
+
+    report = await oci.copy(memory, "v1", target)
+
+    assert report.blobs == {oci.CopyOutcome.COPIED: 1}
+
+
 async def test_progress_adds_up(index: oci.Manifest, source: oci.Repository, target: oci.Repository) -> None:
     """All that is discovered is finished, and each blob is transferred to its last byte."""
     seen: list[oci.Event] = []

@@ -109,6 +109,31 @@ async def test_a_reader_is_opened_once(repo: oci.Repository) -> None:
         _ = await blob
 
 
+async def test_a_reader_that_ended_badly_does_not_look_ended(
+    repo: oci.Repository, client: oci.Client
+) -> None:
+    """After a break, a close or the end, reading on is a RuntimeError and never an empty blob."""
+    await repo.blobs.push(DATA)
+    async with repo.blobs.open(BLOB) as whole:
+        await whole.read()
+        with pytest.raises(RuntimeError, match="new reader"):
+            await whole.read()
+    closed = await repo.blobs.open(BLOB)
+    await closed.aclose()
+    with pytest.raises(RuntimeError, match="closed"):
+        await closed.read()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, DATA[:1000], length=len(DATA))
+        exchange.close()
+
+    async with hostile(script) as server, client.registry(server.url).get_blob("a/b", BLOB) as broken:
+        with pytest.raises(oci.BrokenAnswer):
+            await broken.read()
+        with pytest.raises(RuntimeError, match="failed before"):
+            await broken.read()
+
+
 async def test_read_has_a_limit(repo: oci.Repository) -> None:
     """A blob is not taken into memory whole by accident."""
     descriptor = await repo.blobs.push(DATA)
