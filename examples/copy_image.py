@@ -31,7 +31,7 @@ class CopyDisplay:
         self.requests = 0
         self._positions: dict[str, int] = {}
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
@@ -76,7 +76,11 @@ async def copy_image(source: str, target: str, console: Console) -> None:
     async with oci.Client() as client:
         with CopyDisplay(console, f"{source} → {target}") as display:
             report = await oci.copy(*client.locate(source), *client.locate(target))
-    console.print(f"{report} ({display.requests} requests, {perf_counter() - began:.1f} s)", soft_wrap=True)
+    console.print(
+        f"{report} ({display.requests} requests, {perf_counter() - began:.1f} s)",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 async def _until_sigterm(source: str, target: str) -> None:

@@ -22,7 +22,7 @@ from oci_distribution.errors import InvalidLayout, NotFound, StoreError
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.models import Descriptor
-from oci_distribution.spec.reference import check_tag
+from oci_distribution.spec.reference import check_tag, check_tags
 
 __all__ = ["Layout"]
 
@@ -156,8 +156,7 @@ class Layout:
             InvalidLayout: The directory is something else, or broken.
             StoreError: The operating system refuses.
         """
-        for tag in tags:
-            check_tag(tag)
+        check_tags(tags)
         await self._create()
         async with self._lock():
             await self._in_thread(partial(self._list, manifest, tuple(tags)))
@@ -266,8 +265,8 @@ class Layout:
 
     def _list(self, manifest: Manifest, tags: tuple[str, ...]) -> None:
         index = self._read_index().with_manifest(manifest, tags)
-        if not self._holds_file(manifest.descriptor):
-            replace_file(self._blob_path(manifest.digest), manifest.raw, aside=self.path)
+        # Also over what is there: it is small, and may be damaged.
+        replace_file(self._blob_path(manifest.digest), manifest.raw, aside=self.path)
         replace_file(self.path / INDEX, index.dump(), aside=self.path)
 
     def _holds(self, descriptor: Descriptor) -> bool:

@@ -11,7 +11,7 @@ from oci_distribution.errors import NotFound
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.models import Descriptor
-from oci_distribution.spec.reference import check_tag
+from oci_distribution.spec.reference import check_tag, check_tags
 
 __all__ = ["MemoryStore"]
 
@@ -76,8 +76,7 @@ class MemoryStore:
 
     async def push_manifest(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> None:
         """Store a manifest, and let `tags` point at it."""
-        for tag in tags:
-            check_tag(tag)
+        check_tags(tags)
         self._manifests[manifest.digest] = manifest
         self._tags |= dict.fromkeys(tags, manifest.digest)
 

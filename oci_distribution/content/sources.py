@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from oci_distribution.spec.models import Descriptor
 
 __all__ = ["BlobSource", "BytesSource", "FileSource", "SourceLike", "as_source", "read_all", "verified"]
 
-SourceLike: TypeAlias = bytes | bytearray | memoryview | Path | Source
+SourceLike: TypeAlias = bytes | bytearray | memoryview | os.PathLike[str] | Source
 """What a user may hand over to be pushed."""
 
 
@@ -27,7 +28,12 @@ def as_source(data: SourceLike) -> Source:
     """
     if isinstance(data, bytes | bytearray | memoryview):
         return BytesSource(bytes(data))
-    return FileSource(data) if isinstance(data, Path) else data
+    if isinstance(data, os.PathLike):
+        return FileSource(Path(data))
+    if not isinstance(data, Source):  # pyright: ignore[reportUnnecessaryIsInstance] - not everybody has types
+        msg = f"cannot read a {type(data).__name__}: give bytes, a pathlib.Path, or a source that opens again"
+        raise TypeError(msg)
+    return data
 
 
 class BytesSource:

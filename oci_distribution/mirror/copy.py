@@ -140,10 +140,14 @@ class _Run:
         content = manifest.content
         if isinstance(content, OpaqueManifest):
             raise UnsupportedError(f"{manifest.digest} is {manifest.media_type}: what it needs is not known")
+
+        async def below(child: Descriptor) -> None:
+            await self._child(child, depth + 1)
+
         async with anyio.create_task_group() as group:
             if isinstance(content, ImageIndex):
                 for child in content.manifests:
-                    group.start_soon(self._once, child, lambda child: self._child(child, depth + 1))
+                    group.start_soon(self._once, child, below)
             else:
                 group.start_soon(self._once, content.config, self._blob)
                 for layer in content.layers:

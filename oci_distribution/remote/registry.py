@@ -33,7 +33,7 @@ from oci_distribution.spec.headers import (
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType
 from oci_distribution.spec.models import Descriptor, RepositoryList, TagList
-from oci_distribution.spec.reference import check_repository, check_tag
+from oci_distribution.spec.reference import check_repository, check_tag, check_tags
 from oci_distribution.transport.answers import Answer
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.sender import Sender
@@ -166,8 +166,7 @@ class Registry:
             UnsupportedError: Tags for a manifest whose digest is not a sha256.
         """
         check_repository(repository)
-        for tag in tags:
-            check_tag(tag)
+        check_tags(tags)
         if tags and manifest.digest.algorithm != "sha256":
             # By tag, a registry chooses the algorithm, and the tag would name another digest.
             raise UnsupportedError("a manifest with a sha512 digest cannot be pushed by tag")

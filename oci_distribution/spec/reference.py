@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from oci_distribution.errors import InvalidDigest, InvalidReference
 from oci_distribution.spec.digest import Digest
 
-__all__ = ["DOCKER_HUB", "Reference", "check_repository", "check_tag", "split_scheme"]
+__all__ = ["DOCKER_HUB", "Reference", "check_repository", "check_tag", "check_tags", "split_scheme"]
 
 DOCKER_HUB = "docker.io"
 """Canonical name of Docker Hub, whose API answers elsewhere."""
@@ -63,6 +64,20 @@ def check_tag(tag: str) -> str:
     if _TAG.fullmatch(tag) is None:
         raise InvalidReference(f"invalid tag {tag[:200]!r}")
     return tag
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Make sure that all of `tags` are tags.
+
+    Raises:
+        InvalidReference: One breaks the grammar.
+        TypeError: It is one string: its letters would be the tags.
+    """
+    if isinstance(tags, str):
+        msg = f"tags must be a sequence of tags, not one string: use [{tags!r}]"
+        raise TypeError(msg)
+    for tag in tags:
+        check_tag(tag)
 
 
 def check_registry(host: str) -> str:

@@ -12,6 +12,7 @@ import anyio
 import httpx
 
 from oci_distribution.errors import LimitExceeded, RequestContext
+from oci_distribution.transport.calls import BodyStream
 from oci_distribution.transport.failures import mapped_failures, response_context
 
 __all__ = ["Answer", "OpenAnswer", "close"]
@@ -53,14 +54,20 @@ class Answer:
 class OpenAnswer:
     """An answer whose body is still to come; it holds a connection and a slot until it is read or closed."""
 
-    __slots__ = ("_closed", "_request", "_response", "_stack", "headers", "status", "url")
+    __slots__ = ("_closed", "_request", "_response", "_sent", "_stack", "headers", "status", "url")
 
     def __init__(
-        self, response: httpx.Response, url: str, context: RequestContext, stack: AsyncExitStack
+        self,
+        response: httpx.Response,
+        url: str,
+        context: RequestContext,
+        stack: AsyncExitStack,
+        sent: httpx.SyncByteStream | httpx.AsyncByteStream,
     ) -> None:
         self._closed = False
         self._response = response
         self._stack = stack
+        self._sent = sent
         self._request = context
         self.headers: httpx.Headers = response.headers
         self.status: int = response.status_code
@@ -70,6 +77,11 @@ class OpenAnswer:
     def context(self) -> RequestContext:
         """The request with what its answer said, for errors about the body."""
         return response_context(self._request, self.status, self.headers)
+
+    @property
+    def took_all(self) -> bool:
+        """Whether the host had the whole body of the request when it answered."""
+        return not isinstance(self._sent, BodyStream) or self._sent.is_finished
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         """Hand out the body as it comes, undecoded; the slot is free again at its last byte."""
@@ -108,7 +120,6 @@ class OpenAnswer:
         """Close it; again does nothing."""
         if not self._closed:
             self._closed = True
-            self._stack.push_async_callback(self._response.aclose)
             await close(self._stack)
 
     async def __aenter__(self) -> Self:

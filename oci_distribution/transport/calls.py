@@ -104,6 +104,8 @@ class BodyStream(httpx.AsyncByteStream):
         self._body = body
         self._opened: AsyncIterator[bytes] | None = opened
         self._stack = stack
+        self.is_finished: bool = False
+        """Whether the body was read to its end."""
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         pieces, self._opened = self._opened, None
@@ -111,6 +113,7 @@ class BodyStream(httpx.AsyncByteStream):
             pieces = await self._stack.enter_async_context(self._body.open(0))
         async for piece in pieces:
             yield piece
+        self.is_finished = True
 
 
 @lru_cache(maxsize=4096)

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["mapped_failures", "response_context", "response_error"]
 
+_MAX_ENTRIES = 10
+"""Entries of an error body that we look at."""
 _EXCERPT = 200
-"""Characters of an error body that is not the specified one, shown to the user."""
+"""Characters of one thing that a server says, shown to the user."""
 
 # In this order: the first that fits. A connect timeout is a timeout, and never was a connection.
 _CLASSES: tuple[tuple[type[httpx.HTTPError], type[RequestError]], ...] = (
@@ -92,7 +94,8 @@ def response_context(context: RequestContext, status: int, headers: Mapping[str,
     """Return `context` with what the head of an answer says."""
     request_id = next((headers[name] for name in REQUEST_ID_HEADERS if name in headers), None)
     retry_after = parse_retry_after(headers.get("Retry-After"))
-    return replace(context, status=status, request_id=request_id, retry_after=retry_after)
+    shown = _printable(request_id) if request_id is not None else None
+    return replace(context, status=status, request_id=shown, retry_after=retry_after)
 
 
 def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) -> RequestError:
@@ -116,7 +119,10 @@ def _details(content: bytes) -> tuple[ErrorDetail, ...]:
         body = ErrorBody.model_validate_json(content)
     except ValidationError:
         return ()
-    return tuple(ErrorDetail(entry.code, entry.message or "", entry.detail) for entry in body.errors)
+    return tuple(
+        ErrorDetail(_printable(entry.code), _printable(entry.message or ""), entry.detail)
+        for entry in body.errors[:_MAX_ENTRIES]
+    )
 
 
 def _class_for(endpoint: Endpoint, status: int, details: tuple[ErrorDetail, ...]) -> type[ResponseError]:
@@ -143,5 +149,9 @@ def _words(cls: type[ResponseError]) -> str:
 
 
 def _excerpt(content: bytes) -> str:
-    text = content[: _EXCERPT * 4].decode("utf-8", "replace").strip()[:_EXCERPT]
-    return "".join(character if character.isprintable() else " " for character in text)
+    return _printable(content[: _EXCERPT * 4].decode("utf-8", "replace").strip())
+
+
+def _printable(text: str) -> str:
+    """Return the beginning of what a server says, fit for a terminal: it could move the cursor."""
+    return "".join(character if character.isprintable() else " " for character in text[:_EXCERPT])

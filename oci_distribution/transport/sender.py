@@ -17,6 +17,7 @@ from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResp
 from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.errors import (
     Attempt,
+    BrokenAnswer,
     ForbiddenOrigin,
     LimitExceeded,
     ProtocolError,
@@ -121,6 +122,11 @@ class Sender:
 
         async def once(call: Call) -> Answer:
             async with await self._exchange(call) as answer:
+                if not answer.took_all:
+                    # It cannot have stored what it did not read, nor did we verify it.
+                    raise BrokenAnswer(
+                        "the answer came before the whole body was taken", context=answer.context
+                    )
                 return await answer.read(limit)
 
         return await self._retrying(once, self._call(host, endpoint, headers, body))
@@ -265,19 +271,20 @@ class Sender:
         stack = AsyncExitStack()
         try:
             stack.callback(await self._pace(Origin.of(call.url)).acquire(call.endpoint.kind))
-            request = await self._request(call, authorization, stack)
-            began = self._note_sent(call, context)
             with mapped_failures(context):
+                request = await self._request(call, authorization, stack)
+                began = self._note_sent(call, context)
                 response = await self.http.send(
                     request, stream=True, auth=self.auth if call.is_home else None, follow_redirects=False
                 )
+            stack.push_async_callback(response.aclose)
             self._note_received(call, context, response.status_code, began)
         except BaseException as error:
             await close(stack)
             if isinstance(error, RequestError):
                 self._note_failed(call, context, error)
             raise
-        return OpenAnswer(response, call.url, context, stack)
+        return OpenAnswer(response, call.url, context, stack, request.stream)
 
     async def _request(self, call: Call, authorization: str | None, stack: AsyncExitStack) -> httpx.Request:
         url = call.url

@@ -58,6 +58,12 @@ async def test_a_file_that_is_not_there_is_an_error_before_any_request(
     assert len(registry.requests) == 0
 
 
+async def test_what_cannot_be_read_again_is_refused(repo: oci.Repository) -> None:
+    """The error says what is taken: a newcomer passes the name of a file first."""
+    with pytest.raises(TypeError, match="Path"):
+        await repo.blobs.push("layer.tar.gz")  # type: ignore[arg-type]
+
+
 async def test_a_stream_is_verified_before_its_last_piece(repo: oci.Repository) -> None:
     """Whoever gets to the end has what the digest says; `verified` says whether that was so."""
     await repo.blobs.push(DATA)

@@ -219,6 +219,14 @@ async def test_bad_references_never_leave(
     assert len(registry.requests) == 0
 
 
+async def test_one_string_is_no_sequence_of_tags(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """Its letters would become the tags."""
+    with pytest.raises(TypeError, match="latest"):
+        await repo.manifests.push(oci.Manifest.parse(RAW), tags="latest")
+
+    assert len(registry.requests) == 0
+
+
 async def test_a_long_manifest_is_taken_when_the_user_says_so(registry: RunningRegistry) -> None:
     """The limit is an option."""
     content = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"x": "y" * 2000}}

@@ -97,6 +97,14 @@ def test_sloppy_bodies_are_understood(content: str) -> None:
     assert len(error.codes) == 1
 
 
+def test_what_a_server_says_cannot_move_the_cursor() -> None:
+    """Escape sequences and line ends in an error body do not reach a terminal, nor does a novel."""
+    error = error_of(MANIFEST, 403, body("DENIED", "\x1b]0;owned\x07\x1b[2J\r\nerror: fake " + "x" * 10_000))
+
+    assert str(error).isprintable()
+    assert len(str(error)) < 1000
+
+
 def test_an_unexpected_success_is_a_protocol_error() -> None:
     """A 204 where content was asked for is no refusal, and no answer either."""
     assert type(error_of(MANIFEST, 204)) is errors.ProtocolError

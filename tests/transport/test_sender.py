@@ -350,6 +350,52 @@ async def test_a_source_of_another_length_is_found_out(sender: Sender, announced
             await sender.request(host(server), upload(server), limit=LIMIT, body=Lying(b"abc"))
 
 
+async def test_success_before_the_whole_body_is_none(sender: Sender) -> None:
+    """What the host did not read it cannot have stored, and we did not verify it."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_some()
+        await exchange.answer(201)
+        await exchange.hung_up()
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.BrokenAnswer, match="whole body"):
+            await sender.request(host(server), upload(server), limit=LIMIT, body=Endless())
+
+
+@pytest.mark.parametrize("target", ["http://999.1.1.1/x", "http://127.0.0.1/" + "x" * 70_000])
+async def test_what_httpx_takes_for_no_url_is_in_the_tree(sender: Sender, target: str) -> None:
+    """httpx has rules of its own, and its `InvalidURL` is no error of ours."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(307, headers=[("Location", target)])
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.OCIError):
+            await sender.request(host(server), GET, limit=LIMIT)
+
+
+async def test_a_sink_that_raises_leaks_no_connection(sender: Sender) -> None:
+    """It must not, but then the answer is closed all the same."""
+
+    def sink(event: oci.Event) -> None:
+        if isinstance(event, oci.ResponseReceived):
+            raise ZeroDivisionError
+
+    closed = anyio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, length=100)
+        await exchange.hung_up()
+        closed.set()
+
+    async with hostile(script) as server:
+        with oci.observe(sink), pytest.raises(ZeroDivisionError):
+            await sender.request(host(server), GET, limit=LIMIT)
+        with anyio.fail_after(10):
+            await closed.wait()
+
+
 async def test_an_error_of_the_source_comes_out_as_itself(sender: Sender) -> None:
     """What goes wrong while reading is not mistaken for a broken connection, and not retried."""
 
