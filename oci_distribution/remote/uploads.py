@@ -6,6 +6,7 @@ in one streamed PUT, the one form that no registry refuses (features differ for 
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,11 +18,13 @@ from oci_distribution.errors import (
     NotFound,
     OCIError,
     ProtocolError,
+    RangeInvalid,
     ResponseError,
     SizeMismatch,
     TokenError,
 )
 from oci_distribution.spec import endpoints
+from oci_distribution.spec.endpoints import Endpoint
 from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.spec.urls import resolve_url
@@ -33,6 +36,10 @@ __all__ = ["Upload"]
 
 SMALL_ANSWER = 64 << 10
 """Bytes of an answer that has nothing to say but its headers."""
+ACCEPTED = 202
+"""Status of an answer that opened a session."""
+CLEAN_UP_PAUSE = 0.05
+"""Seconds before a session is given up once more."""
 CLEAN_UP_DEADLINE = 3.0
 """Seconds for giving a session up, so that Ctrl-C ends well within five."""
 
@@ -99,7 +106,7 @@ class Upload:
         """
         endpoint = endpoints.mount_blob(self.name, self.blob.digest, from_name)
         try:
-            answer = await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER)
+            answer = await self._start(endpoint)
         except (ResponseError, TokenError):
             return False, None
         return (True, None) if answer.status == 201 else (False, self._location(answer))
@@ -108,7 +115,7 @@ class Upload:
         """Send the whole blob in a session, a new one unless there is one."""
         if location is None:
             endpoint = endpoints.start_upload(self.name, digest_algorithm=self.blob.digest.algorithm)
-            location = self._location(await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER))
+            location = self._location(await self._start(endpoint))
         endpoint = endpoints.put_upload(self.name, location, self.blob.digest)
         try:
             answer = await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER, body=self.source)
@@ -132,17 +139,40 @@ class Upload:
         self.sender.check_target(self.host, target, answer.context)
         return target
 
+    async def _start(self, endpoint: Endpoint) -> Answer:
+        """Ask for a session. Cancelled meanwhile, wait for its location: nobody else could give it up."""
+        starting = asyncio.ensure_future(self.sender.request(self.host, endpoint, limit=SMALL_ANSWER))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
+                answer = await asyncio.shield(starting)
+                if answer.status == ACCEPTED:
+                    await self._give_up(self._location(answer))
+            starting.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([starting])
+            raise
+
     async def _give_up(self, location: str) -> None:
         """Delete the session. That it fails is no news: the specification lets a registry drop it first."""
         with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
-            # distribution binds the location to an offset, and the PUT moved it: only a fresh one is good.
-            status = await self.sender.request(
-                self.host, endpoints.upload_status(self.name, location), limit=SMALL_ANSWER
-            )
-            newest = self._location(status) if "Location" in status.headers else location
-            await self.sender.request(
-                self.host, endpoints.cancel_upload(self.name, newest), limit=SMALL_ANSWER
-            )
+            while not await self._cancelled(location):
+                # distribution is still taking in what it got of the PUT, and moves the offset once more.
+                await self.sender.timing.sleep(CLEAN_UP_PAUSE)
+
+    async def _cancelled(self, location: str) -> bool:
+        """Delete the session, unless its location has become another one meanwhile."""
+        # distribution binds the location to an offset, and the PUT moved it: only a fresh one is good.
+        endpoint = endpoints.upload_status(self.name, location)
+        status = await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER)
+        newest = self._location(status) if "Location" in status.headers else location
+        try:
+            endpoint = endpoints.cancel_upload(self.name, newest)
+            await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER)
+        except RangeInvalid:
+            return False
+        return True
 
 
 def mount_name(point: MountPoint | None, domain: object, name: str) -> str | None:

@@ -278,6 +278,63 @@ async def test_a_source_that_fails_leaves_no_session(repo: oci.Repository, regis
     assert not registry.app.uploads
 
 
+async def test_a_session_that_opens_while_we_are_cancelled_is_given_up(client: oci.Client) -> None:
+    """Its location is waited for: without it nobody could delete the session."""
+    asked, release = anyio.Event(), anyio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        match exchange.method:
+            case "HEAD":
+                await exchange.answer(404)
+            case "POST":
+                asked.set()
+                await release.wait()
+                await exchange.answer(202, headers=[("Location", "/upload/1")])
+            case _:
+                await exchange.answer(204)
+
+    async with hostile(script) as server:
+        repository = client.registry(server.url).repository("a/b")
+        async with anyio.create_task_group() as group:
+            group.start_soon(repository.push_blob, BLOB, oci.BytesSource(DATA))
+            await asked.wait()
+            group.cancel_scope.cancel()
+            release.set()
+
+    assert [(request.method, request.target) for request in server.requests[2:]] == [
+        ("GET", "/upload/1"),
+        ("DELETE", "/upload/1"),
+    ]
+
+
+async def test_a_session_that_moves_on_is_given_up_again(client: oci.Client) -> None:
+    """distribution answers 416 as long as it takes in what arrived of the PUT; the newest location counts."""
+    statuses = 0
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal statuses
+        match exchange.method:
+            case "HEAD":
+                await exchange.answer(404)
+            case "POST":
+                await exchange.answer(202, headers=[("Location", "/upload/0")])
+            case "PUT":
+                await exchange.read_body()
+                await exchange.answer(400, b'{"errors": [{"code": "DIGEST_INVALID"}]}')
+            case "GET":
+                statuses += 1
+                await exchange.answer(204, headers=[("Location", f"/upload/{statuses}")])
+            case _:
+                await exchange.answer(416 if statuses < 3 else 204)
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.DigestInvalid):
+            await client.registry(server.url).repository("a/b").push_blob(BLOB, oci.BytesSource(DATA))
+
+    deleted = [request.target for request in server.requests if request.method == "DELETE"]
+    assert deleted == ["/upload/1", "/upload/2", "/upload/3"]
+
+
 async def test_a_broken_put_is_asked_about_and_sent_again(client: oci.Client) -> None:
     """After a lost answer the registry is asked; what it does not have is sent in a new session."""
     sessions = 0
