@@ -16,7 +16,8 @@ import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from functools import lru_cache
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -108,15 +109,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         headers, length = _headers(request)
         upload = _upload(request, length)
         try:
-            answer = await session.request(
-                request.method,
-                _wire_url(request),
-                headers=headers,
-                data=None if upload is None else _Payload(upload),
-                allow_redirects=False,
-                timeout=_timeout(request),
-                **await self._route(request, headers),
-            )
+            async with _head_deadline(request, upload):
+                answer = await session.request(
+                    request.method,
+                    _wire_url(request),
+                    headers=headers,
+                    data=None if upload is None else _Payload(upload),
+                    allow_redirects=False,
+                    timeout=_timeout(request),
+                    **await self._route(request, headers),
+                )
             return self._response(request, answer, upload)
         except BaseException as error:
             if upload is not None:
@@ -337,6 +339,32 @@ def _joined(scheme: str, netloc: bytes, target: bytes) -> yarl.URL:
         raise ValueError("its target holds a space or a control character, or is not absolute")
     # The query as part of the path: yarl would drop an empty one with its question mark.
     return yarl.URL.build(scheme=scheme, authority=netloc.decode("ascii"), path=target.decode(), encoded=True)
+
+
+@asynccontextmanager
+async def _head_deadline(request: httpx.Request, upload: Upload | None) -> AsyncGenerator[None]:
+    """Limit the time until the head of the answer, from the last byte of the body on.
+
+    aiohttp's own timer measures silence, starts again with each 1xx answer, and is gone after the first.
+    """
+    timeout = request.extensions.get("timeout", {})
+    read: float | None = timeout.get("read")
+    if read is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as timer:
+
+        def start(patience: float) -> None:
+            # Too late is no matter: the answer is here, and nobody waits any more.
+            with suppress(RuntimeError):
+                timer.reschedule(loop.time() + patience)
+
+        if upload is None:
+            start((timeout.get("connect") or 0.0) + read)
+        else:
+            upload.on_complete = partial(start, read)
+        yield
 
 
 def _timeout(request: httpx.Request) -> aiohttp.ClientTimeout:

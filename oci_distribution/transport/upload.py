@@ -20,6 +20,10 @@ _GRACE = 5.0
 """Seconds that a cancelled source gets to come to its end."""
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Upload:
     """The body of a request, while a task of the HTTP engine sends it.
 
@@ -35,6 +39,8 @@ class Upload:
         self._transport: asyncio.WriteTransport | None = None
         self._stopped = False
         self.is_complete: bool = False
+        self.on_complete: Callable[[], None] = _nothing
+        """Called when the host has been sent all of it."""
         self.failure: Exception | None = None
         """What went wrong on our own side: in the source, with its length, or the host took too long."""
 
@@ -64,6 +70,7 @@ class Upload:
                 abort(transport)
             raise
         self.is_complete = True
+        self.on_complete()
 
     async def stop(self) -> None:
         """Return when nobody iterates the source any more; the engine has cancelled its task by now."""

@@ -484,6 +484,24 @@ async def test_what_is_not_http_is_a_broken_answer(sender: Sender, garbage: byte
             await sender.request(host(server), GET, limit=LIMIT)
 
 
+@pytest.mark.parametrize("line", [b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 100 Continue"])
+@pytest.mark.parametrize("body", [None, b"body"])
+async def test_interim_answers_do_not_stop_the_clock(sender: Sender, line: bytes, body: bytes | None) -> None:
+    """A server that says "wait" and then nothing is silent all the same."""
+    sender.timeouts = oci.Timeouts(connect=0.05, read=0.05, commit=0.05)
+    sender.retry = oci.RetryPolicy(attempts=1)
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.send(line + b"\r\n\r\n")
+        await exchange.hung_up()
+
+    async with hostile(script) as server:
+        with anyio.fail_after(10), pytest.raises(oci.TimeoutExceeded):
+            endpoint = upload(server) if body else GET
+            await sender.request(host(server), endpoint, limit=LIMIT, body=body)
+
+
 async def test_a_slot_is_free_again_after_whatever_happened(sender: Sender) -> None:
     """With one slot, each way out gives it back: refusal, break, early close, cancel, end."""
     sender.slots = Slots(requests=1, downloads=1, uploads=1)
