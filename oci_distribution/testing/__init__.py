@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oci_distribution.testing.app import RegistryApp
+    from oci_distribution.testing.app import RegistryApp, RegistryOptions
     from oci_distribution.testing.auth import BasicAuth, User
     from oci_distribution.testing.directory import DirectoryStorage
     from oci_distribution.testing.memory import MemoryStorage
@@ -23,6 +23,7 @@ __all__ = [
     "MemoryStorage",
     "RecordedRequest",
     "RegistryApp",
+    "RegistryOptions",
     "RequestLog",
     "RunningRegistry",
     "TokenAuth",
@@ -36,6 +37,7 @@ _MODULES = {
     "MemoryStorage": "memory",
     "RecordedRequest": "record",
     "RegistryApp": "app",
+    "RegistryOptions": "app",
     "RequestLog": "record",
     "RunningRegistry": "server",
     "TokenAuth": "tokens",

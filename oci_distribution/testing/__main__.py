@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--token-auth", metavar="USER:PASSWORD", type=_user, action="append", help="want Bearer tokens"
     )
+    parser.add_argument(
+        "--sparse", action="store_true", help="accept manifests before everything that they refer to is there"
+    )
     return parser
 
 
@@ -63,7 +66,7 @@ def _make_app(arguments: argparse.Namespace) -> RegistryApp:
     elif arguments.token_auth:
         auth = TokenAuth(dict(arguments.token_auth))
     storage = MemoryStorage() if arguments.storage is None else DirectoryStorage(arguments.storage)
-    return RegistryApp(storage=storage, auth=auth, requests=RequestLog(limit=0))
+    return RegistryApp(storage=storage, auth=auth, sparse=arguments.sparse, requests=RequestLog(limit=0))
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypedDict
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -38,7 +39,7 @@ from oci_distribution.testing.uploads import (
     upload_status,
 )
 
-__all__ = ["RegistryApp"]
+__all__ = ["RegistryApp", "RegistryOptions"]
 
 DEFAULT_PAGE_SIZE = 1000
 _API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
@@ -109,6 +110,20 @@ _ROUTES: tuple[tuple[re.Pattern[str], dict[str, Operation]], ...] = (
 )
 
 
+class RegistryOptions(TypedDict, total=False):
+    """The options of `RegistryApp`, for those who pass them on."""
+
+    storage: Storage | None
+    auth: Authenticator | None
+    delete_enabled: bool
+    page_size: int
+    referrers: bool
+    sparse: bool
+    chunk_min_length: int
+    upload_lifetime: float
+    requests: RequestLog | None
+
+
 class RegistryApp:
     """A registry: serve it with `serve_registry`, mount it, or call it through an ASGI transport.
 
@@ -118,6 +133,10 @@ class RegistryApp:
         delete_enabled: Whether manifests, tags and blobs can be deleted.
         page_size: Most items on a page of a listing.
         referrers: Whether there is a referrers API, which registries older than specification 1.1 lack.
+        sparse: Whether a manifest is accepted before everything that it refers to is there. The
+            specification leaves it open; refusing shows which clients push in the wrong order.
+        chunk_min_length: Least bytes of a chunk that is not the last, as `OCI-Chunk-Min-Length` tells.
+        upload_lifetime: Seconds after which an upload that nobody went on with is forgotten.
         requests: Where to record requests; a new log when None.
     """
 
@@ -129,16 +148,25 @@ class RegistryApp:
         delete_enabled: bool = True,
         page_size: int = DEFAULT_PAGE_SIZE,
         referrers: bool = True,
+        sparse: bool = False,
+        chunk_min_length: int = 0,
+        upload_lifetime: float = 3600.0,
         requests: RequestLog | None = None,
     ) -> None:
         if page_size < 1:
             msg = "page_size must be at least 1"
+            raise ValueError(msg)
+        if chunk_min_length < 0 or upload_lifetime < 0:
+            msg = "chunk_min_length and upload_lifetime may not be negative"
             raise ValueError(msg)
         self.storage: Storage = MemoryStorage() if storage is None else storage
         self.auth = auth
         self.delete_enabled = delete_enabled
         self.page_size = page_size
         self.referrers = referrers
+        self.sparse = sparse
+        self.chunk_min_length = chunk_min_length
+        self.upload_lifetime = upload_lifetime
         self.requests: RequestLog = RequestLog() if requests is None else requests
         self.uploads: dict[str, UploadSession] = {}
         """Uploads that were started, and neither finished nor cancelled, by identifier."""
@@ -172,6 +200,14 @@ class RegistryApp:
         for session in self.uploads.values():
             session.close()
         self.uploads.clear()
+
+    def drop_idle_uploads(self) -> None:
+        """Drop the uploads that nobody went on with for `upload_lifetime`, and nobody is sending to now."""
+        oldest = time.monotonic() - self.upload_lifetime
+        for session in list(self.uploads.values()):
+            if session.touched < oldest and not session.lock.statistics().locked:
+                session.close()
+                del self.uploads[session.id]
 
     def allows(self, request: Request, *wanted: Access) -> bool:
         """Say whether a request would be let in for something else, too."""

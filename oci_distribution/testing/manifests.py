@@ -23,6 +23,7 @@ from oci_distribution.testing.answers import (
     manifest_unknown,
 )
 from oci_distribution.testing.calls import Call, parse_digest
+from oci_distribution.testing.conditions import entity_tag, not_modified, require_preconditions
 from oci_distribution.testing.storage import RepositoryStorage
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
@@ -37,11 +38,14 @@ async def get_manifest(call: Call) -> Response:
     entry = repository.find_manifest(_reference(call))
     if entry is None:
         raise manifest_unknown(call.argument)
+    require_preconditions(call.request, entry.digest)
+    if (unchanged := not_modified(call.request, entry.digest)) is not None:
+        return unchanged
     headers = {
         "Content-Type": entry.media_type,
         "Content-Length": str(entry.size),
         DOCKER_CONTENT_DIGEST: entry.digest,
-        "ETag": f'"{entry.digest}"',
+        "ETag": entity_tag(entry.digest),
     }
     return Response(None if call.is_head else repository.read_manifest(entry.digest), headers=headers)
 
@@ -59,11 +63,14 @@ async def put_manifest(call: Call) -> Response:
     raw = await _read_body(call.request)
     manifest = _parse(raw, call.request.headers.get("content-type"), digest)
     repository = call.app.storage.open(call.name)
-    subject = _checked_subject(manifest, repository)
+    subject = _checked_subject(manifest, repository, sparse=call.app.sparse)
+    # From here to the end of the push nothing else happens: who comes second sees who came first.
+    require_preconditions(call.request, _current(repository, call.argument))
     repository.put_manifest(manifest, tags)
     headers = {
         "Location": call.location(f"manifests/{manifest.digest}"),
         DOCKER_CONTENT_DIGEST: manifest.digest,
+        "ETag": entity_tag(manifest.digest),
     }
     if subject is not None and call.app.referrers:
         headers[OCI_SUBJECT] = subject
@@ -71,6 +78,11 @@ async def put_manifest(call: Call) -> Response:
     for tag in extra:
         response.headers.append(OCI_TAG, tag)
     return response
+
+
+def _current(repository: RepositoryStorage, reference: str) -> Digest | None:
+    entry = repository.find_manifest(reference)
+    return None if entry is None else entry.digest
 
 
 def _tag(text: str) -> str:
@@ -105,14 +117,14 @@ def _parse(raw: bytes, content_type: str | None, digest: Digest | None) -> Manif
         raise RegistryError(400, "MANIFEST_INVALID", str(error)) from None
 
 
-def _checked_subject(manifest: Manifest, repository: RepositoryStorage) -> Digest | None:
+def _checked_subject(manifest: Manifest, repository: RepositoryStorage, *, sparse: bool) -> Digest | None:
     """Check that everything a manifest needs is there, and return its subject, which need not be."""
     try:
         children, subject = manifest.children, manifest.subject
     except InvalidManifest as error:
         raise RegistryError(400, "MANIFEST_INVALID", str(error)) from None
     for child in children:
-        if child.urls:
+        if sparse or child.urls:
             continue  # it lies elsewhere
         here = repository.find_manifest(child.digest) if is_manifest(child.media_type) else None
         if here is None and (is_manifest(child.media_type) or repository.size(child.digest) is None):
@@ -125,6 +137,7 @@ async def delete_manifest(call: Call) -> Response:
     """end-9: `DELETE /v2/<name>/manifests/<reference>`: a digest with its tags, or a tag alone."""
     call.app.require_deletes()
     repository = call.repository()
+    require_preconditions(call.request, _current(repository, call.argument))
     if ":" in call.argument:
         deleted = repository.delete_manifest(parse_digest(call.argument))
     else:

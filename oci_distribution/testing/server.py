@@ -8,17 +8,15 @@ import socket
 import ssl as ssl_module
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import anyio
 import anyio.lowlevel
 import uvicorn
 from uvicorn.server import ServerState
 
-from oci_distribution.testing.app import DEFAULT_PAGE_SIZE, RegistryApp
-from oci_distribution.testing.auth import Authenticator
+from oci_distribution.testing.app import RegistryApp, RegistryOptions
 from oci_distribution.testing.record import RequestLog
-from oci_distribution.testing.storage import Storage
 
 __all__ = ["RunningRegistry", "serve_registry"]
 
@@ -58,41 +56,31 @@ class RunningRegistry:
 @asynccontextmanager
 async def serve_registry(
     *,
-    storage: Storage | None = None,
-    auth: Authenticator | None = None,
     address: str = "127.0.0.1",
     port: int = 0,
     ssl: ssl_module.SSLContext | None = None,
-    delete_enabled: bool = True,
-    page_size: int = DEFAULT_PAGE_SIZE,
-    referrers: bool = True,
     app: RegistryApp | None = None,
+    **options: Unpack[RegistryOptions],
 ) -> AsyncGenerator[RunningRegistry]:
     """Serve a registry as long as the context is open.
 
     Args:
-        storage: Where content is kept; in memory when None.
-        auth: Who may do what; everybody may do everything when None.
         address: IP address to listen at.
         port: Port to listen at; a free one when 0.
         ssl: Serve https with this context.
-        delete_enabled: Whether manifests, tags and blobs can be deleted.
-        page_size: Most items on a page of a listing.
-        referrers: Whether there is a referrers API.
         app: Serve this registry instead of one made from the options.
+        options: Those of `RegistryApp`.
 
     Raises:
         OSError: The port is taken.
+        TypeError: Both an app and options.
     """
     own_app = None
     if app is None:
-        app = own_app = RegistryApp(
-            storage=storage,
-            auth=auth,
-            delete_enabled=delete_enabled,
-            page_size=page_size,
-            referrers=referrers,
-        )
+        app = own_app = RegistryApp(**options)
+    elif options:
+        msg = f"an app has its options already; leave out {', '.join(options)}"
+        raise TypeError(msg)
     server = _Server(app)
     host = await server.start(address, port, ssl)
     try:

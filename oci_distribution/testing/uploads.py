@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from oci_distribution.errors import InvalidDigest, InvalidReference
 from oci_distribution.spec.digest import DEFAULT_ALGORITHM, Digest, Hasher
-from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, parse_content_length
+from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, parse_content_length
 from oci_distribution.spec.reference import check_repository
 from oci_distribution.testing.answers import (
     RegistryError,
@@ -44,6 +45,9 @@ class UploadSession:
     id: str = field(default_factory=lambda: str(uuid4()))
     # Renewed with every answer, so a client that does not use the newest Location is found out.
     state: str = ""
+    touched: float = 0.0
+    # A chunk was shorter than the registry's minimum, which only the last one may be.
+    had_last_chunk: bool = False
     closed: bool = False
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -85,25 +89,34 @@ async def start_upload(call: Call) -> Response:
     if "digest" in query:
         return await _push_at_once(call, parse_digest(query["digest"]))
     session = _new_session(call, query.get("digest-algorithm", DEFAULT_ALGORITHM))
+    call.app.drop_idle_uploads()
     call.app.uploads[session.id] = session
-    return _progress(call, session, 202)
+    response = _progress(call, session, 202)
+    if call.app.chunk_min_length:
+        response.headers[OCI_CHUNK_MIN_LENGTH] = str(call.app.chunk_min_length)
+    return response
 
 
 def _mount(call: Call, digest_text: str, source_name: str | None) -> Digest | None:
-    """Mount a blob if it is where the client says and the client may read it there."""
+    """Mount a blob if it is where the client says, or anywhere, and the client may read it there."""
     digest = parse_digest(digest_text)
-    if source_name is None:
-        return None
+    storage = call.app.storage
+    for name in storage.names() if source_name is None else [_checked(source_name)]:
+        source = storage.find(name)
+        if source is None or source.size(digest) is None:
+            continue
+        if not call.app.allows(call.request, Access.to(name, "pull")):
+            continue
+        if storage.open(call.name).mount(digest, source):
+            return digest
+    return None
+
+
+def _checked(name: str) -> str:
     try:
-        check_repository(source_name)
+        return check_repository(name)
     except InvalidReference as error:
         raise RegistryError(400, "NAME_INVALID", str(error)) from None
-    source = call.app.storage.find(source_name)
-    if source is None or source.size(digest) is None:
-        return None
-    if not call.app.allows(call.request, Access.to(source_name, "pull")):
-        return None
-    return digest if call.app.storage.open(call.name).mount(digest, source) else None
 
 
 async def _push_at_once(call: Call, digest: Digest) -> Response:
@@ -204,6 +217,7 @@ async def _receive_chunk(call: Call, session: UploadSession) -> None:
     start, expected = int(match[1]), int(match[2]) - int(match[1]) + 1
     if start != session.size:
         raise _out_of_order(call, session, f"the chunk starts at {start}, the upload is at {session.size}")
+    _check_minimum(session, expected, call.app.chunk_min_length)
     if parse_content_length(call.request.headers.get("content-length")) not in (None, expected):
         raise _wrong_length()
     await _receive(call.request, session)
@@ -211,6 +225,14 @@ async def _receive_chunk(call: Call, session: UploadSession) -> None:
         session.close()  # the bytes are in, and cannot be taken out of the hash again
         call.app.uploads.pop(session.id, None)
         raise _wrong_length()
+
+
+def _check_minimum(session: UploadSession, length: int, minimum: int) -> None:
+    """Let only the last chunk be shorter than `OCI-Chunk-Min-Length`: none may follow such a one."""
+    if session.had_last_chunk:
+        message = f"the chunk before this one was shorter than {minimum} bytes, so it was the last"
+        raise RegistryError(400, "BLOB_UPLOAD_INVALID", message)
+    session.had_last_chunk = length < minimum
 
 
 def _wrong_length() -> RegistryError:
@@ -256,4 +278,5 @@ def _stored(call: Call, digest: Digest) -> Response:
 
 def _progress(call: Call, session: UploadSession, status: int) -> Response:
     session.state = secrets.token_urlsafe(12)
+    session.touched = time.monotonic()
     return Response(status_code=status, headers=session.progress(call))

@@ -68,7 +68,9 @@ class Remote:
 
     async def push_manifest(self, name: str, reference: str, raw: bytes, media_type: str = IMAGE) -> None:
         headers = {"Content-Type": media_type}
-        async with self.http.put(f"/v2/{name}/manifests/{reference}", data=raw, headers=headers) as answer:
+        async with self.http.put(
+            f"/v2/{name}/manifests/{reference}", data=io.BytesIO(raw), headers=headers
+        ) as answer:
             assert answer.status == 201, await answer.text()
 
     @staticmethod

@@ -71,7 +71,7 @@ async def test_range(remote: Remote, wanted: str, start: int, stop: int) -> None
     assert answer.headers["Content-Length"] == str(stop - start)
 
 
-@pytest.mark.parametrize("wanted", ["bytes=2560-", "bytes=9999-10000", "bytes=-0"])
+@pytest.mark.parametrize("wanted", ["bytes=2560-", "bytes=9999-10000", "bytes=-0", "bytes=5-1"])
 async def test_range_outside(remote: Remote, wanted: str) -> None:
     """A range that the blob does not have is answered with 416 and the blob's length."""
     digest = (await remote.push_blob("a", DATA))["digest"]
@@ -80,7 +80,7 @@ async def test_range_outside(remote: Remote, wanted: str) -> None:
     assert answer.headers["Content-Range"] == f"bytes */{len(DATA)}"
 
 
-@pytest.mark.parametrize("wanted", ["bytes=5-1", "bytes=0-1,4-5", "bytes=-", "items=0-1", "nonsense"])
+@pytest.mark.parametrize("wanted", ["bytes=0-1,4-5", "bytes=-", "items=0-1", "nonsense"])
 async def test_range_that_is_ignored(remote: Remote, wanted: str) -> None:
     """What is malformed, or several ranges, gets the whole blob."""
     digest = (await remote.push_blob("a", DATA))["digest"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -39,8 +40,8 @@ async def paged(make_remote: type[Remote]) -> AsyncIterator[Remote]:
         yield remote
 
 
-async def _pages(remote: Remote, path: str, key: str) -> list[list[str]]:
-    pages: list[list[str]] = []
+async def _pages(remote: Remote, path: str, key: str) -> list[list[Any]]:
+    pages: list[list[Any]] = []
     target: str | None = path
     while target is not None:
         answer = await remote.ask("GET", target)
@@ -137,13 +138,14 @@ async def test_referrers(remote: Remote) -> None:
     answer = await remote.ask("GET", f"/v2/a/referrers/{SUBJECT}")
     assert (answer.status, answer.headers["Content-Type"]) == (200, remote.index)
     assert "OCI-Filters-Applied" not in answer.headers
+    expected = [
+        first | {"artifactType": "text/sbom", "annotations": notes},
+        second | {"artifactType": "application/vnd.oci.image.config.v1+json"},
+    ]
     assert answer.json == {
         "schemaVersion": 2,
         "mediaType": remote.index,
-        "manifests": [
-            first | {"artifactType": "text/sbom", "annotations": notes},
-            second | {"artifactType": "application/vnd.oci.image.config.v1+json"},
-        ],
+        "manifests": sorted(expected, key=itemgetter("digest")),
     }
 
 
@@ -156,6 +158,37 @@ async def test_referrers_that_come_later(remote: Remote) -> None:
     assert len((await remote.ask("GET", path)).json["manifests"]) == 2
     await remote.ask("DELETE", f"/v2/a/manifests/{later['digest']}")
     assert len((await remote.ask("GET", path)).json["manifests"]) == 1
+
+
+async def test_referrers_in_pages(make_remote: type[Remote]) -> None:
+    """A long list comes in pages, and the filter holds on each; what goes meanwhile makes none be missed."""
+    async with (
+        serve_registry(page_size=2) as registry,
+        aiohttp.ClientSession(registry.url) as session,
+    ):
+        remote = make_remote(session, registry)
+        pushed = [
+            (await _refer(remote, artifactType=f"text/{n % 2}", annotations={"n": str(n)}))["digest"]
+            for n in range(7)
+        ]
+        pushed.sort()
+        path = f"/v2/a/referrers/{SUBJECT}"
+        assert [len(page) for page in await _pages(remote, path, "manifests")] == [2, 2, 2, 1]
+        filtered = await _pages(remote, f"{path}?artifactType=text/0", "manifests")
+        assert [[entry["artifactType"] for entry in page] for page in filtered] == [["text/0"] * 2] * 2
+
+        first = await remote.ask("GET", path)
+        await remote.ask("DELETE", f"/v2/a/manifests/{pushed[1]}")
+        following = await remote.ask("GET", first.headers["Link"].partition(">")[0].removeprefix("<"))
+        assert [entry["digest"] for entry in following.json["manifests"]] == pushed[2:4]
+
+
+async def test_page_of_referrers_that_clients_can_read(remote: Remote) -> None:
+    """A page is no longer than the index that clients read, however many annotations there are."""
+    for number in range(3):
+        await _refer(remote, annotations={"long": str(number) * (2 << 20)})
+    pages = await _pages(remote, f"/v2/a/referrers/{SUBJECT}", "manifests")
+    assert [len(page) for page in pages] == [1, 1, 1]
 
 
 async def test_index_without_artifact_type(remote: Remote) -> None:

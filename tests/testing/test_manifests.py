@@ -278,3 +278,12 @@ async def test_delete_switched_off(make_remote: type[Remote]) -> None:
         raw = await remote.push_image("a", "v1")
         for reference in ("v1", remote.digest_of(raw)):
             assert (await remote.ask("DELETE", f"/v2/a/manifests/{reference}")).error == (405, "UNSUPPORTED")
+
+
+async def test_sparse_manifest(make_remote: type[Remote]) -> None:
+    """A registry that takes sparse manifests asks for nothing that they refer to."""
+    async with serve_registry(sparse=True) as registry, aiohttp.ClientSession(registry.url) as session:
+        remote = make_remote(session, registry)
+        config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": MISSING, "size": 1}
+        image = {"schemaVersion": 2, "mediaType": remote.image, "config": config, "layers": []}
+        assert (await _put(remote, "/v2/a/manifests/v1", image)).status == 201

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -22,6 +23,7 @@ from oci_distribution.testing import (
     BasicAuth,
     RecordedRequest,
     RegistryApp,
+    RegistryOptions,
     RequestLog,
     TokenAuth,
     serve_registry,
@@ -285,3 +287,15 @@ def test_import_costs_nothing_before_use() -> None:
         "assert not hasattr(t, 'other')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_options_of_the_app_can_be_passed_on() -> None:
+    """`serve_registry` takes every option that the app has."""
+    assert set(RegistryOptions.__annotations__) == set(signature(RegistryApp).parameters)
+
+
+async def test_options_beside_an_app() -> None:
+    """An app has its options already."""
+    with pytest.raises(TypeError, match="leave out page_size"):
+        async with serve_registry(app=RegistryApp(), page_size=2):
+            pass

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
+import aiohttp
 import anyio
 import pytest
 
-from oci_distribution.testing import DirectoryStorage, MemoryStorage
-
-if TYPE_CHECKING:
-    from tests.testing.conftest import Remote
+from oci_distribution.testing import BasicAuth, DirectoryStorage, MemoryStorage, User, serve_registry
+from tests.testing.conftest import Remote
 
 DATA = b"0123456789"
 
@@ -288,6 +287,30 @@ async def test_mount_that_cannot_be(remote: Remote, source: str) -> None:
     assert (await remote.ask("PUT", f"{location}&digest={digest}", data=DATA)).status == 201
 
 
+async def test_mount_from_wherever_it_is(remote: Remote) -> None:
+    """Without `from`, the registry looks for the blob itself."""
+    await remote.push_blob("a/source", DATA)
+    answer = await remote.ask("POST", f"/v2/b/blobs/uploads/?mount={remote.digest_of(DATA)}")
+    assert answer.status == 201
+    assert await _stored(remote, "b")
+
+
+async def test_mount_from_where_one_may_not_read() -> None:
+    """Without `from`, a blob is not found where the client has no right to pull."""
+    users = {"ann": User("secret", {"hers": ["pull", "push"]}), "bob": User("secret")}
+    async with (
+        serve_registry(auth=BasicAuth(users)) as registry,
+        aiohttp.ClientSession(registry.url, headers=_basic("bob")) as bob,
+        aiohttp.ClientSession(registry.url, headers=_basic("ann")) as ann,
+    ):
+        digest = (await Remote(bob, registry).push_blob("his", DATA))["digest"]
+        await Remote(ann, registry).start("hers", f"?mount={digest}")  # which wants an upload for an answer
+
+
+def _basic(name: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'{name}:secret'.encode()).decode()}"}
+
+
 async def test_mount_from_an_invalid_name(remote: Remote) -> None:
     """The source's name is checked."""
     answer = await remote.ask("POST", f"/v2/b/blobs/uploads/?mount={remote.digest_of(DATA)}&from=../a")
@@ -333,3 +356,36 @@ async def test_unfinished_upload_is_removed_with_the_registry(
     remote.registry.app.close()
     assert _no_upload_is_left(remote, storage)
     assert await _stored(remote)
+
+
+async def test_shortest_chunk() -> None:
+    """The minimum is told, and a shorter chunk must be the last one."""
+    async with (
+        serve_registry(chunk_min_length=4) as registry,
+        aiohttp.ClientSession(registry.url) as session,
+    ):
+        remote = Remote(session, registry)
+        answer = await remote.ask("POST", "/v2/a/blobs/uploads/")
+        assert answer.headers["OCI-Chunk-Min-Length"] == "4"
+        location = answer.headers["Location"]
+        for chunk, body in (("0-3", b"abcd"), ("4-5", b"ef")):
+            answer = await remote.ask("PATCH", location, data=body, headers={"Content-Range": chunk})
+            assert answer.status == 202
+            location = answer.headers["Location"]
+        refused = await remote.ask("PATCH", location, data=b"ghij", headers={"Content-Range": "6-9"})
+        assert refused.error == (400, "BLOB_UPLOAD_INVALID")
+        answer = await remote.ask("PUT", f"{location}&digest={remote.digest_of(b'abcdef')}")
+        assert answer.status == 201
+
+
+async def test_idle_upload_is_forgotten() -> None:
+    """An upload that nobody goes on with makes room when the next one starts."""
+    async with (
+        serve_registry(upload_lifetime=0) as registry,
+        aiohttp.ClientSession(registry.url) as session,
+    ):
+        remote = Remote(session, registry)
+        idle = await remote.start("a")
+        await remote.start("a")
+        assert len(registry.app.uploads) == 1
+        assert (await remote.ask("GET", idle)).error == (404, "BLOB_UPLOAD_UNKNOWN")
