@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from oci_distribution.testing.app import RegistryApp, RegistryOptions
     from oci_distribution.testing.auth import BasicAuth, User
     from oci_distribution.testing.directory import DirectoryStorage
+    from oci_distribution.testing.faults import Fault, Faults
     from oci_distribution.testing.memory import MemoryStorage
     from oci_distribution.testing.record import RecordedRequest, RequestLog
     from oci_distribution.testing.server import RunningRegistry, serve_registry
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BasicAuth",
     "DirectoryStorage",
+    "Fault",
+    "Faults",
     "MemoryStorage",
     "RecordedRequest",
     "RegistryApp",
@@ -34,6 +37,8 @@ __all__ = [
 _MODULES = {
     "BasicAuth": "auth",
     "DirectoryStorage": "directory",
+    "Fault": "faults",
+    "Faults": "faults",
     "MemoryStorage": "memory",
     "RecordedRequest": "record",
     "RegistryApp": "app",

@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sparse", action="store_true", help="accept manifests before everything that they refer to is there"
     )
+    parser.add_argument(
+        "--admin", action="store_true", help="let anybody add faults, as JSON, at /_admin/faults"
+    )
     return parser
 
 
@@ -66,7 +69,13 @@ def _make_app(arguments: argparse.Namespace) -> RegistryApp:
     elif arguments.token_auth:
         auth = TokenAuth(dict(arguments.token_auth))
     storage = MemoryStorage() if arguments.storage is None else DirectoryStorage(arguments.storage)
-    return RegistryApp(storage=storage, auth=auth, sparse=arguments.sparse, requests=RequestLog(limit=0))
+    return RegistryApp(
+        storage=storage,
+        auth=auth,
+        sparse=arguments.sparse,
+        admin=arguments.admin,
+        requests=RequestLog(limit=0),
+    )
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

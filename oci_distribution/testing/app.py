@@ -13,10 +13,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from oci_distribution.errors import InvalidReference
 from oci_distribution.spec.reference import check_repository
+from oci_distribution.testing.admin import serve_admin
 from oci_distribution.testing.answers import RegistryError, json_response
 from oci_distribution.testing.auth import CATALOG, Access, Authenticator
 from oci_distribution.testing.blobs import delete_blob, get_blob
 from oci_distribution.testing.calls import Call, route_path
+from oci_distribution.testing.faults import Faults
+from oci_distribution.testing.injection import inject
 from oci_distribution.testing.listings import (
     list_referrers,
     list_repositories,
@@ -121,6 +124,8 @@ class RegistryOptions(TypedDict, total=False):
     sparse: bool
     chunk_min_length: int
     upload_lifetime: float
+    faults: Faults | None
+    admin: bool
     requests: RequestLog | None
 
 
@@ -137,6 +142,8 @@ class RegistryApp:
             specification leaves it open; refusing shows which clients push in the wrong order.
         chunk_min_length: Least bytes of a chunk that is not the last, as `OCI-Chunk-Min-Length` tells.
         upload_lifetime: Seconds after which an upload that nobody went on with is forgotten.
+        faults: What goes wrong, and when; nothing at first when None.
+        admin: Whether faults can be added over HTTP, as JSON, by anybody (`admin` says how).
         requests: Where to record requests; a new log when None.
     """
 
@@ -151,6 +158,8 @@ class RegistryApp:
         sparse: bool = False,
         chunk_min_length: int = 0,
         upload_lifetime: float = 3600.0,
+        faults: Faults | None = None,
+        admin: bool = False,
         requests: RequestLog | None = None,
     ) -> None:
         if page_size < 1:
@@ -167,6 +176,8 @@ class RegistryApp:
         self.sparse = sparse
         self.chunk_min_length = chunk_min_length
         self.upload_lifetime = upload_lifetime
+        self.faults: Faults = Faults() if faults is None else faults
+        self.admin = admin
         self.requests: RequestLog = RequestLog() if requests is None else requests
         self.uploads: dict[str, UploadSession] = {}
         """Uploads that were started, and neither finished nor cancelled, by identifier."""
@@ -184,16 +195,16 @@ class RegistryApp:
             record.body_size += len(message.get("body", b""))
             return message
 
-        request = Request(scope, counted_receive)
-        try:
-            response = await self._answer(request)
-        except RegistryError as error:
-            response = error.response()
-        except ClientDisconnect:
-            return
-        record.status = response.status_code
-        response.raw_headers.append(_API_VERSION)
-        await response(scope, counted_receive, send)
+        async def noted_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+            await send(message)
+
+        fault = self.faults.choose(scope["method"], route_path(Request(scope)))
+        if fault is None:
+            await self._serve(scope, counted_receive, noted_send)
+        else:
+            await inject(fault, self._serve, scope, counted_receive, noted_send)
 
     def close(self) -> None:
         """Drop the uploads that nobody will finish any more. Content stays."""
@@ -226,7 +237,19 @@ class RegistryApp:
         if not self.delete_enabled:
             raise RegistryError(405, "UNSUPPORTED", "deleting is disabled")
 
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._answer(Request(scope, receive))
+        except RegistryError as error:
+            response = error.response()
+        except ClientDisconnect:
+            return
+        response.raw_headers.append(_API_VERSION)
+        await response(scope, receive, send)
+
     async def _answer(self, request: Request) -> Response:
+        if self.admin and (response := await serve_admin(self.faults, request)) is not None:
+            return response
         if self.auth is not None and (response := await self.auth.serve(request)) is not None:
             return response
         operation, call = self._route(request)

@@ -7,15 +7,19 @@ import logging
 import socket
 import ssl as ssl_module
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Unpack, cast
 
 import anyio
 import anyio.lowlevel
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from oci_distribution.testing.app import RegistryApp, RegistryOptions
+from oci_distribution.testing.faults import Faults
+from oci_distribution.testing.injection import CONNECTION
 from oci_distribution.testing.record import RequestLog
 
 __all__ = ["RunningRegistry", "serve_registry"]
@@ -43,6 +47,11 @@ class RunningRegistry:
         self.app = app
         self.host = host
         self.url: str = f"{scheme}://{host}"
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong, and when."""
+        return self.app.faults
 
     @property
     def requests(self) -> RequestLog:
@@ -96,6 +105,7 @@ class _Server:
     """uvicorn's protocol without its `Server`, which polls: stopping that one takes 200 ms."""
 
     def __init__(self, app: RegistryApp) -> None:
+        self._app = app
         self._config = uvicorn.Config(
             app,
             interface="asgi3",
@@ -132,6 +142,10 @@ class _Server:
             await self._idle()
         for connection in list(self._state.connections):
             connection.transport.abort()
+        for _ in range(_TURNS_OF_ACCEPTING):
+            await anyio.lowlevel.checkpoint()  # until the requests have noticed
+        for task in self._state.tasks:
+            task.cancel()  # a fault may be told to wait for hours
         await self._idle()
         with anyio.move_on_after(_GRACE):
             await self._listener.wait_closed()
@@ -141,10 +155,17 @@ class _Server:
         while self._state.connections or self._state.tasks:  # noqa: ASYNC110 (uvicorn has no event for it)
             await anyio.sleep(0.001)
 
+    async def _answer(self, protocol: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        """Give the app the connection, too: ASGI alone cannot cut one."""
+        scope.setdefault("extensions", {})[CONNECTION] = protocol.transport
+        with suppress(asyncio.CancelledError):  # by `stop`, when nobody is there for an answer any more
+            await self._app(scope, receive, send)
+
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self._config.http_protocol_class
         protocol = make(config=self._config, server_state=self._state, app_state={})
         # uvicorn warns of every TLS probe that a client sends to a plain port.
         protocol.logger = _LOGGER
+        protocol.app = partial(self._answer, protocol)
         protocol.access_log = False
         return cast("asyncio.Protocol", protocol)
