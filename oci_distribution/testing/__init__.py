@@ -14,16 +14,21 @@ if TYPE_CHECKING:
     from oci_distribution.testing.directory import DirectoryStorage
     from oci_distribution.testing.faults import Fault, Faults
     from oci_distribution.testing.memory import MemoryStorage
+    from oci_distribution.testing.profiles import PROFILES, Profile
+    from oci_distribution.testing.quirks import Quirk
     from oci_distribution.testing.record import RecordedRequest, RequestLog
     from oci_distribution.testing.server import RunningRegistry, serve_registry
     from oci_distribution.testing.tokens import TokenAuth
 
 __all__ = [
+    "PROFILES",
     "BasicAuth",
     "DirectoryStorage",
     "Fault",
     "Faults",
     "MemoryStorage",
+    "Profile",
+    "Quirk",
     "RecordedRequest",
     "RegistryApp",
     "RegistryOptions",
@@ -35,11 +40,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "PROFILES": "profiles",
     "BasicAuth": "auth",
     "DirectoryStorage": "directory",
     "Fault": "faults",
     "Faults": "faults",
     "MemoryStorage": "memory",
+    "Profile": "profiles",
+    "Quirk": "quirks",
     "RecordedRequest": "record",
     "RegistryApp": "app",
     "RegistryOptions": "app",

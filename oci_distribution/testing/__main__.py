@@ -13,6 +13,7 @@ from oci_distribution.testing.app import RegistryApp
 from oci_distribution.testing.auth import Authenticator, BasicAuth
 from oci_distribution.testing.directory import DirectoryStorage
 from oci_distribution.testing.memory import MemoryStorage
+from oci_distribution.testing.profiles import PROFILES
 from oci_distribution.testing.record import RequestLog
 from oci_distribution.testing.server import serve_registry
 from oci_distribution.testing.tokens import TokenAuth
@@ -57,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
         "--sparse", action="store_true", help="accept manifests before everything that they refer to is there"
     )
     parser.add_argument(
+        "--profile",
+        default="specification",
+        choices=PROFILES,
+        metavar="NAME",
+        help=f"behave like {', '.join(PROFILES)}",
+    )
+    parser.add_argument(
         "--admin", action="store_true", help="let anybody add faults, as JSON, at /_admin/faults"
     )
     return parser
@@ -73,6 +81,7 @@ def _make_app(arguments: argparse.Namespace) -> RegistryApp:
         storage=storage,
         auth=auth,
         sparse=arguments.sparse,
+        profile=arguments.profile,
         admin=arguments.admin,
         requests=RequestLog(limit=0),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeAlias, TypedDict
+from functools import cache
+from typing import NamedTuple, TypedDict
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from oci_distribution.testing.admin import serve_admin
 from oci_distribution.testing.answers import RegistryError, json_response
 from oci_distribution.testing.auth import CATALOG, Access, Authenticator
 from oci_distribution.testing.blobs import delete_blob, get_blob
-from oci_distribution.testing.calls import Call, route_path
+from oci_distribution.testing.calls import Call, Handler, route_path
 from oci_distribution.testing.faults import Faults
 from oci_distribution.testing.injection import inject
 from oci_distribution.testing.listings import (
@@ -31,6 +31,7 @@ from oci_distribution.testing.manifests import (
     put_manifest,
 )
 from oci_distribution.testing.memory import MemoryStorage
+from oci_distribution.testing.profiles import Profile
 from oci_distribution.testing.record import RecordedRequest, RequestLog
 from oci_distribution.testing.storage import Storage
 from oci_distribution.testing.uploads import (
@@ -46,8 +47,6 @@ __all__ = ["RegistryApp", "RegistryOptions"]
 
 DEFAULT_PAGE_SIZE = 1000
 _API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
-
-Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 
 class Operation(NamedTuple):
@@ -124,6 +123,7 @@ class RegistryOptions(TypedDict, total=False):
     sparse: bool
     chunk_min_length: int
     upload_lifetime: float
+    profile: Profile | str
     faults: Faults | None
     admin: bool
     requests: RequestLog | None
@@ -142,6 +142,7 @@ class RegistryApp:
             specification leaves it open; refusing shows which clients push in the wrong order.
         chunk_min_length: Least bytes of a chunk that is not the last, as `OCI-Chunk-Min-Length` tells.
         upload_lifetime: Seconds after which an upload that nobody went on with is forgotten.
+        profile: A real registry to behave like: a name of `PROFILES`, or a profile.
         faults: What goes wrong, and when; nothing at first when None.
         admin: Whether faults can be added over HTTP, as JSON, by anybody (`admin` says how).
         requests: Where to record requests; a new log when None.
@@ -158,6 +159,7 @@ class RegistryApp:
         sparse: bool = False,
         chunk_min_length: int = 0,
         upload_lifetime: float = 3600.0,
+        profile: Profile | str = "specification",
         faults: Faults | None = None,
         admin: bool = False,
         requests: RequestLog | None = None,
@@ -176,6 +178,8 @@ class RegistryApp:
         self.sparse = sparse
         self.chunk_min_length = chunk_min_length
         self.upload_lifetime = upload_lifetime
+        self.profile: Profile = Profile.named(profile) if isinstance(profile, str) else profile
+        self._behave = cache(self.profile.behave)
         self.faults: Faults = Faults() if faults is None else faults
         self.admin = admin
         self.requests: RequestLog = RequestLog() if requests is None else requests
@@ -254,7 +258,7 @@ class RegistryApp:
             return response
         operation, call = self._route(request)
         self._check(request, *_needed_access(call, operation))
-        return await operation.handler(call)
+        return await self._behave(operation.handler)(call)
 
     def _check(self, request: Request, *wanted: Access) -> None:
         if self.auth is not None:

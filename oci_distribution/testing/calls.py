@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from oci_distribution.errors import InvalidDigest
 from oci_distribution.spec.digest import Digest
@@ -15,7 +17,11 @@ from oci_distribution.testing.storage import RepositoryStorage
 if TYPE_CHECKING:
     from oci_distribution.testing.app import RegistryApp
 
-__all__ = ["Call", "parse_digest", "root_path", "route_path"]
+__all__ = ["Call", "Handler", "parse_digest", "root_path", "route_path"]
+
+
+Handler: TypeAlias = "Callable[[Call], Awaitable[Response]]"
+"""Carries out a call."""
 
 
 @dataclass(frozen=True, slots=True)
