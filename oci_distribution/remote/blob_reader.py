@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 from oci_distribution.content.sources import verified
 from oci_distribution.errors import ContentError, LimitExceeded, SizeMismatch
+from oci_distribution.remote.blob_body import BlobBody
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.headers import parse_content_length
 from oci_distribution.spec.mediatypes import MediaType
@@ -26,13 +27,13 @@ class BlobReader:
 
     Opened by `async with reader:` or by `reader = await reader`, which leaves closing to the caller.
     Reading to the end verifies size and digest before the last piece is handed out; `verified` says so.
-    Leaving early is not an error.
+    A connection that breaks is replaced by one that goes on from there. Leaving early is not an error.
     """
 
-    def __init__(self, open_answer: Callable[[], Awaitable[OpenAnswer]], blob: Descriptor | Digest) -> None:
-        self._open_answer = open_answer
+    def __init__(self, body: BlobBody, blob: Descriptor | Digest) -> None:
+        self._body = body
         self._blob = blob
-        self._answer: OpenAnswer | None = None
+        self._opened = False
         self._pieces: AsyncGenerator[bytes] | None = None
         self._verified = False
         self._closed = False
@@ -56,10 +57,11 @@ class BlobReader:
         return self._verified
 
     async def __aenter__(self) -> Self:
-        if self._answer is not None:
+        if self._opened:
             msg = "this reader was opened before: ask for a new one"
             raise RuntimeError(msg)
-        self._answer = answer = await self._open_answer()
+        self._opened = True
+        answer = await self._body.open()
         try:
             self._blob = _described(self._blob, answer)
         except BaseException:
@@ -81,8 +83,7 @@ class BlobReader:
         self._closed = True
         try:
             # First: with another task still reading, the rest is a RuntimeError.
-            if self._answer is not None:
-                await self._answer.aclose()
+            await self._body.aclose()
         finally:
             if self._pieces is not None:
                 await self._pieces.aclose()
@@ -127,13 +128,16 @@ class BlobReader:
     async def _verify(self, answer: OpenAnswer, blob: Descriptor) -> AsyncGenerator[bytes]:
         left = blob.size
         try:
-            async with aclosing(aiter(answer)) as body, aclosing(verified(body, blob)) as pieces:
+            async with (
+                aclosing(self._body.pieces(answer, blob.size)) as body,
+                aclosing(verified(body, blob)) as pieces,
+            ):
                 async for piece in pieces:
                     left -= len(piece)
                     self._verified = not left
                     yield piece
         except ContentError as error:
-            error.about(answer.context)
+            error.about((self._body.answer or answer).context)
             raise
         self._verified = True
 

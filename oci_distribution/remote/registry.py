@@ -19,6 +19,7 @@ from oci_distribution.errors import (
     Unsupported,
     UnsupportedError,
 )
+from oci_distribution.remote.blob_body import BlobBody
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.remote.listings import pages
 from oci_distribution.remote.uploads import SMALL_ANSWER, Upload, mount_name
@@ -206,7 +207,7 @@ class Registry:
         wanted = blob if isinstance(blob, Descriptor) else Digest(blob)
         digest = wanted.digest if isinstance(wanted, Descriptor) else wanted
         endpoint = endpoints.get_blob(repository, digest)
-        return BlobReader(lambda: self.sender.open(self.host, endpoint), wanted)
+        return BlobReader(BlobBody(self.sender, self.host, endpoint), wanted)
 
     async def push_blob(
         self,

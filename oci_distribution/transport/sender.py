@@ -182,20 +182,34 @@ class Sender:
             try:
                 return await once(len(attempts) + 1)
             except RequestError as error:
-                failed = len(attempts) + 1
-                if error.attempts or not self.retry.allows(error, endpoint, failed):
-                    if attempts:
-                        error.with_attempts(attempts)
-                    raise
-                delay = self.retry.delay(failed, error.retry_after, self.timing.random())
-                reason = f"status {error.status}" if error.status else type(error).__name__
-                if error.retry_after:
-                    self._pace(host.origin).hold_off(error.retry_after)
-            attempts.append(Attempt(reason, delay))
-            emit(
-                RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay)
-            )
-            await self.timing.sleep(delay)
+                await self.wait_to_repeat(host, endpoint, error, attempts)
+
+    async def wait_to_repeat(
+        self, host: Host, endpoint: Endpoint, error: RequestError, attempts: list[Attempt]
+    ) -> None:
+        """Wait until something that failed may be tried again.
+
+        Args:
+            host: Whose pace it keeps.
+            endpoint: What failed; says whether it may be repeated when its outcome is unknown.
+            error: Why it failed. With attempts of its own it is not tried again.
+            attempts: The failures before, to which this one is added.
+
+        Raises:
+            RequestError: `error`, when our patience ends.
+        """
+        failed = len(attempts) + 1
+        if error.attempts or not self.retry.allows(error, endpoint, failed):
+            if attempts:
+                error.with_attempts(attempts)
+            raise error
+        delay = self.retry.delay(failed, error.retry_after, self.timing.random())
+        reason = f"status {error.status}" if error.status else type(error).__name__
+        if error.retry_after:
+            self._pace(host.origin).hold_off(error.retry_after)
+        attempts.append(Attempt(reason, delay))
+        emit(RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay))
+        await self.timing.sleep(delay)
 
     async def _exchange(self, call: Call) -> OpenAnswer:
         """Send one request, wherever it is redirected to; what comes back is an accepted answer."""
