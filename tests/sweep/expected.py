@@ -1,0 +1,111 @@
+"""How a job must end when something goes wrong with one of its requests.
+
+What passes by itself has to be survived: every rule that lets a job end with an error says why it may.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+__all__ = ["COMPLETES", "Rule", "expectation"]
+
+COMPLETES = "completes"
+
+
+class Rule(NamedTuple):
+    """How jobs end, for some requests and some faults.
+
+    Args:
+        requests: Pattern of method and endpoint.
+        faults: Names of faults; any when empty.
+        endings: `COMPLETES`, or names of errors: one of them it has to be.
+        reason: Why.
+        orphan: Whether an upload session may stay at the registry.
+    """
+
+    requests: str
+    faults: tuple[str, ...]
+    endings: tuple[str, ...]
+    reason: str
+    orphan: bool = False
+
+
+_REFUSALS = ("400", "401", "403", "404", "405", "413", "416")
+
+# The first one that fits decides.
+_RULES = (
+    Rule("* token", (*_REFUSALS, "429 for hours"), ("TokenError",), "a refusal of the token server is final"),
+    Rule(
+        "* token",
+        ("answer corrupted", "answer truncated"),
+        ("TokenError", COMPLETES),
+        "it is no JSON any more, or a token that is refused and asked for again",
+    ),
+    Rule(
+        "* token",
+        ("redirect elsewhere", "redirect to nowhere"),
+        ("TokenError",),
+        "secrets follow no redirect",
+    ),
+    Rule("*", ("429 for hours",), ("TooManyRequests",), "a wait of hours is the user's to decide"),
+    Rule("HEAD blob", ("404",), (COMPLETES,), "what is not there is pushed"),
+    Rule(
+        "HEAD manifest", ("403", "404", "405"), (COMPLETES,), "GET says more, and what is not there is pushed"
+    ),
+    Rule("HEAD *", ("400", "413"), ("ResponseError",), "an answer without a body has no code"),
+    Rule("POST mount", _REFUSALS, (COMPLETES,), "what cannot be mounted is pushed"),
+    Rule("*", ("400", "405"), ("Unsupported",), "a refusal is final"),
+    Rule("*", ("401",), ("Unauthorized",), "it says not how to do better"),
+    Rule("*", ("403",), ("Denied",), "a refusal is final"),
+    Rule("*", ("404",), ("NameUnknown",), "a refusal is final, with the meaning that its code has"),
+    Rule("*", ("413",), ("SizeInvalid",), "a refusal is final"),
+    Rule("*", ("416",), ("RangeInvalid",), "a refusal is final"),
+    Rule("HEAD *", ("redirect to nowhere",), (COMPLETES,), "what is not there is pushed"),
+    Rule("*", ("redirect to nowhere",), ("Unsupported",), "the registry has nothing there"),
+    Rule(
+        "* manifest",
+        ("expired token",),
+        (COMPLETES, "Unauthorized"),
+        "a token that was made for this request and is refused would be refused again",
+    ),
+    Rule(
+        "GET manifest",
+        ("answer corrupted", "answer truncated", "wrong digest header"),
+        (COMPLETES, "DigestMismatch"),
+        "wrong bytes are no accident; it completes when the answer was a 401",
+    ),
+    Rule(
+        "GET manifest",
+        ("wrong type",),
+        (COMPLETES, "ProtocolError"),
+        "a web page is no registry; it completes when the answer was a 401",
+    ),
+    Rule(
+        "GET blob",
+        ("answer corrupted", "answer corrupted late", "answer truncated"),
+        (COMPLETES, "DigestMismatch", "SizeMismatch"),
+        "wrong bytes are no accident; it completes when the blob is shorter than that, or the answer a 401",
+    ),
+    Rule(
+        "PUT *",
+        ("wrong digest header",),
+        ("DigestMismatch",),
+        "the registry says that it stored something else",
+    ),
+    Rule(
+        "POST *", ("answer lost", "silence"), (COMPLETES,), "nobody knows where that session is", orphan=True
+    ),
+    Rule("POST *", ("no location",), ("ProtocolError",), "there is nowhere to send to", orphan=True),
+    Rule("POST *", ("location elsewhere",), ("ConnectError",), "nobody is there", orphan=True),
+    Rule("*", (), (COMPLETES,), "it passes, or matters to nobody"),
+)
+
+
+def expectation(request: str, fault: str) -> Rule:
+    """Return the rule for a request, named by method and endpoint, and a fault."""
+    return next(
+        rule
+        for rule in _RULES
+        if fnmatchcase(request, rule.requests) and (not rule.faults or fault in rule.faults)
+    )
