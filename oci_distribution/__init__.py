@@ -252,6 +252,9 @@ if TYPE_CHECKING:
         Manifests as Manifests,
     )
     from oci_distribution.remote.repository import (
+        Referrers as Referrers,
+    )
+    from oci_distribution.remote.repository import (
         Repository as Repository,
     )
     from oci_distribution.remote.repository import (
@@ -364,6 +367,7 @@ __all__ = [
     "RangeInvalid",
     "ReadableStore",
     "Reference",
+    "Referrers",
     "Registry",
     "RegistryAuth",
     "RegistryHTTPClient",
@@ -437,7 +441,7 @@ _HOMES: Final = {
     "remote.blob_reader": "BlobReader",
     "remote.client": "Client",
     "remote.registry": "Registry",
-    "remote.repository": "Blobs Manifests Repository Tags",
+    "remote.repository": "Blobs Manifests Referrers Repository Tags",
     "spec.digest": "Digest Hasher",
     "spec.headers": "DOCKER_CONTENT_DIGEST",
     "spec.manifest": "Manifest",

@@ -21,8 +21,16 @@ MAX_PAGE: Final = 64 << 20
 """Bytes of one page: Google's registries answer everything at once."""
 
 
-async def pages(sender: Sender, host: Host, endpoint: Endpoint) -> AsyncGenerator[Answer]:
+async def pages(
+    sender: Sender, host: Host, endpoint: Endpoint, *, limit: int = MAX_PAGE
+) -> AsyncGenerator[Answer]:
     """Fetch a listing page by page, along the `Link` that each gives.
+
+    Args:
+        sender: Sends the requests.
+        host: The registry.
+        endpoint: Asks for the first page.
+        limit: Longest page to take in, in bytes.
 
     Raises:
         ProtocolError: A link leads to another origin, or to a page that was there before.
@@ -30,7 +38,7 @@ async def pages(sender: Sender, host: Host, endpoint: Endpoint) -> AsyncGenerato
     """
     seen = {host.url(endpoint.target)}
     for _ in range(MAX_PAGES):
-        answer = await sender.request(host, endpoint, limit=MAX_PAGE)
+        answer = await sender.request(host, endpoint, limit=limit)
         target = _next_page(answer)
         yield answer
         if target is None:

@@ -10,33 +10,22 @@ from pydantic import BaseModel, ValidationError
 
 from oci_distribution.content.protocols import MountPoint, PushOutcome
 from oci_distribution.content.sources import SourceLike, as_source, describe
-from oci_distribution.errors import (
-    ContentError,
-    Denied,
-    DigestMismatch,
-    InvalidDigest,
-    ProtocolError,
-    Unsupported,
-    UnsupportedError,
-)
+from oci_distribution.errors import ProtocolError
+from oci_distribution.remote import deletes, manifests, referrers
 from oci_distribution.remote.blob_body import BlobBody
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.remote.listings import pages
 from oci_distribution.remote.uploads import SMALL_ANSWER, Upload, mount_name
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
-from oci_distribution.spec.headers import (
-    DOCKER_API_VERSION,
-    DOCKER_CONTENT_DIGEST,
-    parse_content_length,
-    parse_media_type,
-)
+from oci_distribution.spec.headers import DOCKER_API_VERSION, parse_content_length
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType
-from oci_distribution.spec.models import Descriptor, RepositoryList, TagList
-from oci_distribution.spec.reference import check_repository, check_tag, check_tags
+from oci_distribution.spec.models import Descriptor, Platform, RepositoryList, TagList
+from oci_distribution.spec.reference import check_repository
 from oci_distribution.transport.answers import Answer
 from oci_distribution.transport.calls import Host
+from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.sender import Sender
 
 if TYPE_CHECKING:
@@ -109,47 +98,54 @@ class Registry:
             ManifestUnknown: There is no such manifest.
             DigestMismatch: The registry names another digest than was asked for.
         """
-        digest = _checked_reference(repository, reference)
-        try:
-            answer = await self._ask(endpoints.head_manifest(repository, reference), SMALL_ANSWER)
-        except (Unsupported, Denied):
-            # 405 and 403 for HEAD alone are seen behind proxies; the GET says more, if only why.
-            return (await self.get_manifest(repository, reference)).descriptor
-        size = parse_content_length(answer.headers.get("Content-Length"))
-        media_type = parse_media_type(answer.headers.get("Content-Type"))
-        announced = _announced_digest(answer)
-        if digest is not None and announced is not None and announced != digest:
-            raise DigestMismatch(f"asked for {digest}, and the registry names {announced}").about(
-                answer.context
-            )
-        digest = digest or announced
-        if digest is None or size is None or media_type is None:
-            return (await self.get_manifest(repository, reference)).descriptor
-        return Descriptor(media_type=media_type, digest=digest, size=size)
+        return await manifests.stat(self, repository, reference)
 
-    async def get_manifest(self, repository: str, reference: str) -> Manifest:
+    async def get_manifest(
+        self, repository: str, reference: str, *, platform: Platform | str | None = None
+    ) -> Manifest:
         """Return a manifest, verified (end-3).
 
         Args:
             repository: Name of the repository.
             reference: A tag or a digest. By tag, what the registry says of the digest is checked.
+            platform: The image for this platform, `linux/arm64`, out of the index that `reference` names;
+                an image that is no part of an index has to be for it. None for what `reference` names itself.
 
         Raises:
             ManifestUnknown: There is no such manifest.
+            NotFound: There is none for that platform.
             DigestMismatch: The bytes are others than were asked for or announced.
             InvalidManifest: The bytes are no manifest, or could be read in two ways.
             LimitExceeded: It is longer than `max_manifest`.
         """
-        digest = _checked_reference(repository, reference)
-        answer = await self._ask(endpoints.get_manifest(repository, reference), self.max_manifest)
-        media_type = parse_media_type(answer.headers.get("Content-Type"))
-        if media_type == "text/html":
-            raise ProtocolError("answered with a web page: is this a registry?", context=answer.context)
-        try:
-            return Manifest.parse(answer.content, media_type, digest=digest or _announced_digest(answer))
-        except ContentError as error:
-            error.about(answer.context)
-            raise
+        if platform is None:
+            return await manifests.get(self, repository, reference)
+        return await manifests.get_for_platform(self, repository, reference, platform)
+
+    async def get_manifest_if_changed(
+        self, repository: str, reference: str, known: Descriptor | str
+    ) -> Manifest | None:
+        """Return a manifest, or None when it is the known one still (end-3, RFC 9110 section 13.1.2).
+
+        Args:
+            repository: Name of the repository.
+            reference: A tag or a digest.
+            known: What was there before: its descriptor or digest.
+
+        Raises:
+            ManifestUnknown: There is no such manifest any more.
+        """
+        return await manifests.get_if_changed(self, repository, reference, _digest_of(known))
+
+    async def has_tag_moved(self, repository: str, tag: str, known: Descriptor | str) -> bool:
+        """Say whether a tag points elsewhere than it did, or is gone: one HEAD, which costs no quota (end-3).
+
+        Args:
+            repository: Name of the repository.
+            tag: The tag.
+            known: What it pointed at: its descriptor or digest.
+        """
+        return await manifests.has_moved(self, repository, tag, _digest_of(known))
 
     async def push_manifest(
         self, repository: str, manifest: Manifest, tags: Sequence[str] = ()
@@ -166,20 +162,37 @@ class Registry:
             DigestMismatch: The registry says that it stored something else.
             UnsupportedError: Tags for a manifest whose digest is not a sha256.
         """
-        check_repository(repository)
-        check_tags(tags)
-        if tags and manifest.digest.algorithm != "sha256":
-            # By tag, a registry chooses the algorithm, and the tag would name another digest.
-            raise UnsupportedError("a manifest with a sha512 digest cannot be pushed by tag")
-        for reference in tags or (manifest.digest,):
-            endpoint = endpoints.put_manifest(repository, reference, manifest.media_type)
-            answer = await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER, body=manifest.raw)
-            stored = _announced_digest(answer)
-            if stored is not None and stored != manifest.digest:
-                raise DigestMismatch(f"the registry stored {stored}, not {manifest.digest}").about(
-                    answer.context
-                )
-        return manifest.descriptor
+        return await manifests.push(self, repository, manifest, tags)
+
+    async def delete_manifest(self, repository: str, digest: str, *, missing_ok: bool = False) -> bool:
+        """Delete a manifest, with every tag that points at it (end-9), and say whether it was there.
+
+        Where the registry has no referrers API, the list that a tag keeps instead is put right.
+
+        Args:
+            repository: Name of the repository.
+            digest: Its digest; to delete a tag alone, there is `delete_tag`.
+            missing_ok: Whether it is fine that there is no such manifest.
+
+        Raises:
+            ManifestUnknown: There is no such manifest.
+            Unsupported: The registry does not delete, or not while there are tags (GAR).
+        """
+        return await deletes.delete_manifest(self, repository, digest, missing_ok=missing_ok)
+
+    async def delete_tag(self, repository: str, tag: str, *, missing_ok: bool = False) -> bool:
+        """Delete a tag, and never what it points at (end-9), and say whether it was there.
+
+        Args:
+            repository: Name of the repository.
+            tag: The tag.
+            missing_ok: Whether it is fine that there is no such tag.
+
+        Raises:
+            ManifestUnknown: There is no such tag.
+            Unsupported: The registry deletes no tags, only manifests with all their tags.
+        """
+        return await deletes.delete_tag(self, repository, tag, missing_ok=missing_ok)
 
     async def stat_blob(self, repository: str, digest: str) -> Descriptor:
         """Return size and digest of a blob (end-2); registries do not know its media type.
@@ -190,7 +203,7 @@ class Registry:
         """
         check_repository(repository)
         checked = Digest(digest)
-        answer = await self._ask(endpoints.head_blob(repository, checked), SMALL_ANSWER)
+        answer = await self.ask(endpoints.head_blob(repository, checked), limit=SMALL_ANSWER)
         size = parse_content_length(answer.headers.get("Content-Length"))
         if size is None:
             raise ProtocolError("the registry does not say how long the blob is", context=answer.context)
@@ -238,6 +251,44 @@ class Registry:
         outcome = await upload.run(mount_from=mount_name(mount_from, self.host, repository))
         return blob, outcome
 
+    async def delete_blob(self, repository: str, digest: str, *, missing_ok: bool = False) -> bool:
+        """Delete a blob (end-10), and say whether it was there.
+
+        Args:
+            repository: Name of the repository.
+            digest: Its digest.
+            missing_ok: Whether it is fine that there is no such blob.
+
+        Raises:
+            BlobUnknown: There is no such blob.
+            Unsupported: The registry does not delete.
+        """
+        return await deletes.delete_blob(self, repository, digest, missing_ok=missing_ok)
+
+    def list_referrers(
+        self, repository: str, subject: Descriptor | str, *, artifact_type: str | None = None
+    ) -> AsyncGenerator[Descriptor]:
+        """Iterate over what refers to a manifest: signatures, SBOMs, … (end-12a, end-12b).
+
+        Where there is no referrers API, the tag is read that stands for it ("Referrers Tag Schema").
+
+        Args:
+            repository: Name of the repository.
+            subject: The manifest: its descriptor or digest. It need not exist.
+            artifact_type: Only referrers of this type.
+
+        Raises:
+            RequestError: The registry refused, or failed; a repository that is not there has no referrers.
+        """
+        return referrers.list_all(self, repository, _digest_of(subject), artifact_type)
+
+    async def get_referrers(
+        self, repository: str, subject: Descriptor | str, *, artifact_type: str | None = None
+    ) -> list[Descriptor]:
+        """Return what refers to a manifest, as a list; see `list_referrers`."""
+        found = self.list_referrers(repository, subject, artifact_type=artifact_type)
+        return [descriptor async for descriptor in found]
+
     async def list_tags(
         self, repository: str, *, page_size: int | None = None, last: str | None = None
     ) -> AsyncGenerator[str]:
@@ -272,28 +323,23 @@ class Registry:
             for name in _document(RepositoryList, answer).repositories:
                 yield name
 
-    async def _ask(self, endpoint: endpoints.Endpoint, limit: int) -> Answer:
-        return await self.sender.request(self.host, endpoint, limit=limit)
+    @property
+    def learned(self) -> Learned:
+        """What the registry has taught us about itself."""
+        return self.sender.learned(self.host)
+
+    async def ask(
+        self, endpoint: endpoints.Endpoint, *, limit: int, headers: Sequence[tuple[str, str]] = ()
+    ) -> Answer:
+        """Send an endpoint without a body, and return the whole answer, of at most `limit` bytes."""
+        return await self.sender.request(self.host, endpoint, limit=limit, headers=headers)
 
     def __repr__(self) -> str:
         return f"<Registry {self.name} at {self.host.origin}>"
 
 
-def _checked_reference(repository: str, reference: str) -> Digest | None:
-    """Check both before a URL is built from them; the digest, if the reference is one."""
-    check_repository(repository)
-    if ":" in reference:
-        return Digest(reference)
-    check_tag(reference)
-    return None
-
-
-def _announced_digest(answer: Answer) -> Digest | None:
-    text = answer.headers.get(DOCKER_CONTENT_DIGEST)
-    try:
-        return Digest(text) if text else None
-    except InvalidDigest as error:
-        raise ProtocolError(f"{DOCKER_CONTENT_DIGEST}: {error}", context=answer.context) from None
+def _digest_of(known: Descriptor | str) -> Digest:
+    return known.digest if isinstance(known, Descriptor) else Digest(known)
 
 
 def _document(model: type[M], answer: Answer) -> M:

@@ -13,9 +13,9 @@ from oci_distribution.remote.blob_reader import DEFAULT_READ_LIMIT, BlobReader
 from oci_distribution.remote.registry import Registry
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType, is_manifest
-from oci_distribution.spec.models import Descriptor
+from oci_distribution.spec.models import Descriptor, Platform
 
-__all__ = ["Blobs", "Manifests", "Repository", "Tags"]
+__all__ = ["Blobs", "Manifests", "Referrers", "Repository", "Tags"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,21 @@ class Manifests:
         """Return the descriptor of a manifest; see `Registry.stat_manifest`."""
         return await self.registry.stat_manifest(self.repository, reference)
 
-    async def get(self, reference: str) -> Manifest:
+    async def get(self, reference: str, *, platform: Platform | str | None = None) -> Manifest:
         """Return a manifest, verified; see `Registry.get_manifest`."""
-        return await self.registry.get_manifest(self.repository, reference)
+        return await self.registry.get_manifest(self.repository, reference, platform=platform)
+
+    async def get_if_changed(self, reference: str, known: Descriptor | str) -> Manifest | None:
+        """Return a manifest, or None when it is `known` still; see `Registry.get_manifest_if_changed`."""
+        return await self.registry.get_manifest_if_changed(self.repository, reference, known)
 
     async def push(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> Descriptor:
         """Store a manifest under its digest, or under `tags`; see `Registry.push_manifest`."""
         return await self.registry.push_manifest(self.repository, manifest, tags)
+
+    async def delete(self, digest: str, *, missing_ok: bool = False) -> bool:
+        """Delete a manifest with all its tags; see `Registry.delete_manifest`."""
+        return await self.registry.delete_manifest(self.repository, digest, missing_ok=missing_ok)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,10 @@ class Blobs:
         descriptor, _ = await self.registry.push_blob(self.repository, data, media_type=media_type)
         return descriptor
 
+    async def delete(self, digest: str, *, missing_ok: bool = False) -> bool:
+        """Delete a blob; see `Registry.delete_blob`."""
+        return await self.registry.delete_blob(self.repository, digest, missing_ok=missing_ok)
+
 
 @dataclass(frozen=True, slots=True)
 class Tags:
@@ -89,12 +101,40 @@ class Tags:
         """Iterate over the tags; see `Registry.list_tags`."""
         return self.registry.list_tags(self.repository, page_size=page_size, last=last)
 
+    async def has_moved(self, tag: str, known: Descriptor | str) -> bool:
+        """Say whether a tag points elsewhere than it did, or is gone; see `Registry.has_tag_moved`."""
+        return await self.registry.has_tag_moved(self.repository, tag, known)
+
+    async def delete(self, tag: str, *, missing_ok: bool = False) -> bool:
+        """Delete a tag, and never what it points at; see `Registry.delete_tag`."""
+        return await self.registry.delete_tag(self.repository, tag, missing_ok=missing_ok)
+
+
+@dataclass(frozen=True, slots=True)
+class Referrers:
+    """What refers to the manifests of a repository."""
+
+    registry: Registry
+    repository: str
+
+    def list(
+        self, subject: Descriptor | str, *, artifact_type: str | None = None
+    ) -> AsyncGenerator[Descriptor]:
+        """Iterate over what refers to a manifest; see `Registry.list_referrers`."""
+        return self.registry.list_referrers(self.repository, subject, artifact_type=artifact_type)
+
+    async def get(
+        self, subject: Descriptor | str, *, artifact_type: str | None = None
+    ) -> Sequence[Descriptor]:
+        """Return what refers to a manifest, as a list; see `Registry.list_referrers`."""
+        return await self.registry.get_referrers(self.repository, subject, artifact_type=artifact_type)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Repository:
     """One repository of one registry; made by `Client.repository`.
 
-    `blobs`, `manifests` and `tags` are for people. The rest is the `Store` Protocol, for `copy`.
+    `blobs`, `manifests`, `tags` and `referrers` are for people. The rest is the `Store` Protocol, for `copy`.
 
     Args:
         registry: Where it is.
@@ -118,6 +158,11 @@ class Repository:
     def tags(self) -> Tags:
         """Its tags."""
         return Tags(self.registry, self.name)
+
+    @property
+    def referrers(self) -> Referrers:
+        """What refers to its manifests."""
+        return Referrers(self.registry, self.name)
 
     @property
     def mount_point(self) -> MountPoint:

@@ -110,6 +110,11 @@ def get_manifest(name: str, reference: str) -> Endpoint:
     return _manifest("GET", name, reference)
 
 
+def get_manifest_unless(name: str, reference: str) -> Endpoint:
+    """end-3, with a condition: 304 when the client has it already (RFC 9110 section 13.1.2)."""
+    return replace(get_manifest(name, reference), accepted=_OK | {304})
+
+
 def _manifest(method: str, name: str, reference: str) -> Endpoint:
     return Endpoint(
         method,

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
-from oci_distribution.errors import DigestMismatch, InvalidManifest, InvalidMediaType, SizeMismatch
+from oci_distribution.errors import DigestMismatch, InvalidManifest, InvalidMediaType, NotFound, SizeMismatch
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.mediatypes import MediaType, check_media_type, is_index
 from oci_distribution.spec.models import (
@@ -19,7 +19,9 @@ from oci_distribution.spec.models import (
     ImageIndex,
     ImageManifest,
     OpaqueManifest,
+    Platform,
 )
+from oci_distribution.spec.platform import as_platform, best_match
 
 __all__ = ["Manifest", "ManifestContent"]
 
@@ -134,6 +136,29 @@ class Manifest:
         """What it needs: config and layers, or an index's manifests; empty for types we cannot interpret."""
         content = self.content
         return () if isinstance(content, OpaqueManifest) else content.children
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms that an index is for, attestations left out; none for anything else."""
+        found = [child.platform for child in self.children if child.platform is not None]
+        return tuple(platform for platform in found if platform.os != "unknown")
+
+    def select(self, platform: Platform | str) -> Descriptor:
+        """Return the entry of an index that runs best on a platform.
+
+        Args:
+            platform: Such as `linux/arm64` or `linux/arm/v7`.
+
+        Raises:
+            NotFound: None runs there, or this is no index; the message says which platforms there are.
+            InvalidArgument: `platform` is none.
+        """
+        wanted = as_platform(platform)
+        entry = best_match(self.children, wanted) if is_index(self.media_type) else None
+        if entry is None:
+            there_are = ", ".join(str(found) for found in self.platforms) or "none"
+            raise NotFound(f"nothing for {wanted} in {self.digest}; its platforms: {there_are}")
+        return entry
 
     @property
     def subject(self) -> Descriptor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from oci_distribution.spec.reference import DOCKER_HUB, check_registry
 from oci_distribution.spec.urls import Origin, is_loopback_host
 
-__all__ = ["DEFAULT_HOSTS", "HostConfig", "host_origin"]
+__all__ = ["DEFAULT_HOSTS", "HostConfig", "Learned", "host_origin"]
 
 
 class HostConfig(BaseModel):
@@ -25,6 +26,17 @@ class HostConfig(BaseModel):
 
     scheme: Literal["https", "http"] | None = None
     endpoint: str | None = None
+
+
+@dataclass(slots=True)
+class Learned:
+    """What a host has taught us while we talked to it; the next request goes the right way at once.
+
+    Args:
+        referrers_api: Whether it has a referrers API; None while nobody has asked.
+    """
+
+    referrers_api: bool | None = None
 
 
 DEFAULT_HOSTS: Mapping[str, HostConfig] = {

@@ -50,6 +50,7 @@ from oci_distribution.transport.calls import (
     split_url,
 )
 from oci_distribution.transport.failures import mapped_failures, response_error
+from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.pacing import Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
 
@@ -95,6 +96,7 @@ class Sender:
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
     timing: Timing = field(default_factory=Timing)
+    _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
 
     async def request(
@@ -157,6 +159,10 @@ class Sender:
         except (ResponseError, LimitExceeded) as error:
             # It must not look like the registry's own answer: nothing is known about the content.
             raise TokenError(f"the token server failed: {error}", context=error.context) from error
+
+    def learned(self, host: Host) -> Learned:
+        """Return what a host has taught us, to read and to add to."""
+        return self._learned.setdefault(host.origin, Learned())
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]

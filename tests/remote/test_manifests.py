@@ -7,9 +7,10 @@ import json
 import pytest
 
 import oci_distribution as oci
+from oci_distribution.spec.platform import parse_platform
 from oci_distribution.testing import RunningRegistry
 from tests.hostile import Exchange, hostile
-from tests.images import push_image, push_index
+from tests.images import push_blob, push_image, push_index
 
 RAW = b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}'
 DIGEST = oci.Digest.of(RAW)
@@ -237,3 +238,117 @@ async def test_a_long_manifest_is_taken_when_the_user_says_so(registry: RunningR
         assert (await usual.registry(registry.url).get_manifest("a/b", "v1")).digest == manifest.digest
         with pytest.raises(oci.LimitExceeded):
             await strict.registry(registry.url).get_manifest("a/b", "v1")
+
+
+async def push_platforms(repo: oci.Repository, *platforms: str) -> dict[str, oci.Manifest]:
+    """Push an image for each platform and an index of them, `v1`."""
+    images = {}
+    for platform in platforms:
+        os, architecture = platform.split("/")
+        config = await push_blob(
+            repo, json.dumps({"os": os, "architecture": architecture}).encode(), oci.MediaType.IMAGE_CONFIG
+        )
+        images[platform] = oci.Manifest.of(oci.ImageManifest(config=config))
+        await repo.manifests.push(images[platform], tags=[platform.replace("/", "-")])
+    entries = [
+        image.descriptor.model_copy(update={"platform": parse_platform(platform)})
+        for platform, image in images.items()
+    ]
+    await repo.manifests.push(oci.Manifest.of(oci.ImageIndex(manifests=tuple(entries))), tags=["v1"])
+    return images
+
+
+async def test_an_image_for_a_platform(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """The index is fetched, then the one image, and both are verified."""
+    images = await push_platforms(repo, "linux/amd64", "linux/arm64")
+    registry.requests.clear()
+
+    assert await repo.manifests.get("v1", platform="linux/arm64") == images["linux/arm64"]
+    assert [request.method for request in registry.requests] == ["GET", "GET"]
+    index = await repo.manifests.get("v1")
+    assert [str(platform) for platform in index.platforms] == ["linux/amd64", "linux/arm64"]
+
+
+async def test_no_image_for_a_platform(repo: oci.Repository) -> None:
+    """The error says which platforms there are."""
+    await push_platforms(repo, "linux/amd64", "linux/arm64")
+
+    with pytest.raises(oci.NotFound, match=r"linux/s390x .* its platforms: linux/amd64, linux/arm64"):
+        await repo.manifests.get("v1", platform="linux/s390x")
+
+
+async def test_an_image_alone_has_to_be_for_the_platform(repo: oci.Repository) -> None:
+    """Without an index its config tells."""
+    images = await push_platforms(repo, "linux/amd64")
+
+    assert await repo.manifests.get("linux-amd64", platform="linux/amd64") == images["linux/amd64"]
+    with pytest.raises(oci.NotFound, match="is for linux/amd64, not for linux/arm64"):
+        await repo.manifests.get("linux-amd64", platform="linux/arm64")
+
+
+async def test_an_artifact_has_no_platform(repo: oci.Repository) -> None:
+    """What is no image is for every platform."""
+    config = await push_blob(repo, b"{}", oci.MediaType.EMPTY_JSON)
+    artifact = oci.Manifest.of(oci.ImageManifest(config=config, artifact_type="text/x"))
+    await repo.manifests.push(artifact, tags=["v1"])
+
+    assert await repo.manifests.get("v1", platform="linux/arm64") == artifact
+
+
+async def test_an_index_in_an_index(repo: oci.Repository) -> None:
+    """Indexes are followed as far as they go, within reason."""
+    images = await push_platforms(repo, "linux/arm64")
+    for depth in range(1, 6):
+        inner = (await repo.manifests.get(f"v{depth}")).descriptor
+        entry = inner.model_copy(update={"platform": parse_platform("linux/arm64")})
+        outer = oci.Manifest.of(oci.ImageIndex(manifests=(entry,)))
+        await repo.manifests.push(outer, tags=[f"v{depth + 1}"])
+
+    assert await repo.manifests.get("v3", platform="linux/arm64") == images["linux/arm64"]
+    with pytest.raises(oci.InvalidManifest, match="deep"):
+        await repo.manifests.get("v5", platform="linux/arm64")
+
+
+async def test_a_bad_platform_never_leaves(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """It is refused before any request."""
+    with pytest.raises(oci.InvalidArgument, match="os/architecture"):
+        await repo.manifests.get("v1", platform="arm64")
+
+    assert len(registry.requests) == 0
+
+
+async def test_a_manifest_that_has_not_changed(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """The registry is told what we have, and sends nothing."""
+    image = await push_image(repo, tag="v1")
+    registry.requests.clear()
+
+    assert await repo.manifests.get_if_changed("v1", image.descriptor) is None
+    assert [(request.method, request.status) for request in registry.requests] == [("GET", 304)]
+
+    other = await push_image(repo, [b"other"], tag="v1")
+    assert await repo.manifests.get_if_changed("v1", image.digest) == other
+
+
+async def test_a_registry_that_knows_no_conditions(client: oci.Client) -> None:
+    """What it sends again is compared."""
+    raw = json.dumps({"schemaVersion": 2, "mediaType": oci.MediaType.IMAGE_INDEX, "manifests": []}).encode()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, raw, [("Content-Type", oci.MediaType.IMAGE_INDEX)])
+
+    async with hostile(script) as server:
+        manifests = client.registry(server.url).repository("a").manifests
+        for algorithm in ("sha256", "sha512"):
+            assert await manifests.get_if_changed("v1", oci.Digest.of(raw, algorithm)) is None
+
+
+async def test_a_tag_that_moved(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """One HEAD tells; a tag that is gone has moved, too."""
+    image = await push_image(repo, tag="v1")
+    registry.requests.clear()
+
+    assert not await repo.tags.has_moved("v1", image.descriptor)
+    assert [request.method for request in registry.requests] == ["HEAD"]
+    await push_image(repo, [b"other"], tag="v1")
+    assert await repo.tags.has_moved("v1", image.digest)
+    assert await repo.tags.has_moved("gone", image.digest)

@@ -1,0 +1,186 @@
+"""Manifests of a registry: asked for, fetched, chosen by platform, stored and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ValidationError
+
+from oci_distribution.errors import (
+    ContentError,
+    Denied,
+    DigestMismatch,
+    InvalidDigest,
+    InvalidManifest,
+    NotFound,
+    ProtocolError,
+    Unsupported,
+    UnsupportedError,
+)
+from oci_distribution.remote.uploads import SMALL_ANSWER
+from oci_distribution.spec import endpoints
+from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, parse_content_length, parse_media_type
+from oci_distribution.spec.manifest import Manifest
+from oci_distribution.spec.mediatypes import MediaType, is_index
+from oci_distribution.spec.models import Descriptor, ImageManifest, Platform
+from oci_distribution.spec.platform import as_platform, runs
+from oci_distribution.spec.reference import check_repository, check_tag, check_tags
+from oci_distribution.transport.answers import Answer
+
+if TYPE_CHECKING:
+    from oci_distribution.remote.registry import Registry
+
+__all__ = ["get", "get_for_platform", "get_if_changed", "has_moved", "push", "stat"]
+
+MAX_DEPTH = 4
+"""Indexes within indexes that are followed; nobody nests more than two."""
+_CONFIGS = frozenset({MediaType.IMAGE_CONFIG, MediaType.DOCKER_CONFIG})
+
+
+async def stat(registry: Registry, repository: str, reference: str) -> Descriptor:
+    """Return the descriptor of a manifest: by HEAD, or by GET where the HEAD cannot tell."""
+    digest = checked_reference(repository, reference)
+    try:
+        answer = await registry.ask(endpoints.head_manifest(repository, reference), limit=SMALL_ANSWER)
+    except (Unsupported, Denied):
+        # 405 and 403 for HEAD alone are seen behind proxies; the GET says more, if only why.
+        return (await get(registry, repository, reference)).descriptor
+    size = parse_content_length(answer.headers.get("Content-Length"))
+    media_type = parse_media_type(answer.headers.get("Content-Type"))
+    announced = announced_digest(answer)
+    if digest is not None and announced is not None and announced != digest:
+        raise DigestMismatch(f"asked for {digest}, and the registry names {announced}").about(answer.context)
+    digest = digest or announced
+    if digest is None or size is None or media_type is None:
+        return (await get(registry, repository, reference)).descriptor
+    return Descriptor(media_type=media_type, digest=digest, size=size)
+
+
+async def get(registry: Registry, repository: str, reference: str) -> Manifest:
+    """Return a manifest, verified."""
+    digest = checked_reference(repository, reference)
+    answer = await registry.ask(endpoints.get_manifest(repository, reference), limit=registry.max_manifest)
+    return _parsed(answer, digest)
+
+
+def _parsed(answer: Answer, digest: Digest | None) -> Manifest:
+    media_type = parse_media_type(answer.headers.get("Content-Type"))
+    if media_type == "text/html":
+        raise ProtocolError("answered with a web page: is this a registry?", context=answer.context)
+    try:
+        return Manifest.parse(answer.content, media_type, digest=digest or announced_digest(answer))
+    except ContentError as error:
+        error.about(answer.context)
+        raise
+
+
+async def get_for_platform(
+    registry: Registry, repository: str, reference: str, platform: Platform | str
+) -> Manifest:
+    """Return the image for a platform, through indexes; an image that is named itself has to be for it."""
+    wanted = as_platform(platform)  # before any request
+    root = manifest = await get(registry, repository, reference)
+    for _ in range(MAX_DEPTH):
+        if not is_index(manifest.media_type):
+            break
+        chosen = manifest.select(wanted)
+        manifest = (await get(registry, repository, chosen.digest)).verify(chosen)
+    else:
+        raise InvalidManifest(f"{root.digest} has indexes in indexes, more than {MAX_DEPTH} deep")
+    if manifest is root:
+        await _check_platform(registry, repository, manifest, wanted)
+    return manifest
+
+
+class _Config(BaseModel):
+    """What the config of an image says about its platform (image specification, config.md)."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str | None = None
+
+
+async def _check_platform(registry: Registry, repository: str, manifest: Manifest, wanted: Platform) -> None:
+    """Make sure that an image runs on a platform; artifacts have none, and run nowhere and everywhere."""
+    content = manifest.content
+    if not isinstance(content, ImageManifest) or content.config.media_type not in _CONFIGS:
+        return
+    async with registry.get_blob(repository, content.config) as reader:
+        raw = await reader.read()
+    try:
+        config = _Config.model_validate_json(raw)
+    except ValidationError:
+        raise InvalidManifest(f"the config of {manifest.digest} is malformed") from None
+    offered = Platform(os=config.os, architecture=config.architecture, variant=config.variant)
+    if offered.os and not runs(offered, wanted):
+        raise NotFound(f"{manifest.digest} is for {offered}, not for {wanted}")
+
+
+async def get_if_changed(
+    registry: Registry, repository: str, reference: str, known: Digest
+) -> Manifest | None:
+    """Return a manifest unless it is the one with digest `known`."""
+    digest = checked_reference(repository, reference)
+    if digest == known:
+        return None
+    answer = await registry.ask(
+        endpoints.get_manifest_unless(repository, reference),
+        limit=registry.max_manifest,
+        headers=[("If-None-Match", f'"{known}"')],
+    )
+    if answer.status == 304:
+        return None
+    manifest = _parsed(answer, digest)
+    # Registries that know no conditions send it all the same.
+    return None if Digest.of(manifest.raw, known.algorithm) == known else manifest
+
+
+async def has_moved(registry: Registry, repository: str, tag: str, known: Digest) -> bool:
+    """Say whether a tag points elsewhere than at `known`, by one HEAD where it tells."""
+    check_tag(tag)
+    try:
+        return (await stat(registry, repository, tag)).digest != known
+    except NotFound:
+        return True
+
+
+async def push(
+    registry: Registry, repository: str, manifest: Manifest, tags: Sequence[str] = ()
+) -> Descriptor:
+    """Store a manifest under its digest, or under each of `tags`."""
+    check_repository(repository)
+    check_tags(tags)
+    if tags and manifest.digest.algorithm != "sha256":
+        # By tag, a registry chooses the algorithm, and the tag would name another digest.
+        raise UnsupportedError("a manifest with a sha512 digest cannot be pushed by tag")
+    for reference in tags or (manifest.digest,):
+        endpoint = endpoints.put_manifest(repository, reference, manifest.media_type)
+        answer = await registry.sender.request(registry.host, endpoint, limit=SMALL_ANSWER, body=manifest.raw)
+        stored = announced_digest(answer)
+        if stored is not None and stored != manifest.digest:
+            raise DigestMismatch(f"the registry stored {stored}, not {manifest.digest}").about(answer.context)
+    return manifest.descriptor
+
+
+def checked_reference(repository: str, reference: str) -> Digest | None:
+    """Check both before a URL is built from them; the digest, if the reference is one."""
+    check_repository(repository)
+    if ":" in reference:
+        return Digest(reference)
+    check_tag(reference)
+    return None
+
+
+def announced_digest(answer: Answer) -> Digest | None:
+    """Return the digest that an answer names; None when it names none.
+
+    Raises:
+        ProtocolError: It names something else.
+    """
+    text = answer.headers.get(DOCKER_CONTENT_DIGEST)
+    try:
+        return Digest(text) if text else None
+    except InvalidDigest as error:
+        raise ProtocolError(f"{DOCKER_CONTENT_DIGEST}: {error}", context=answer.context) from None
