@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple, TypedDict
 
 from starlette.requests import ClientDisconnect, Request
@@ -202,13 +202,16 @@ class RegistryApp:
         async def noted_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
+            elif record.method != "HEAD":
+                record.answer_size += len(message.get("body", b""))
             await send(message)
 
+        serve = partial(self._serve, record)
         fault = self.faults.choose(scope["method"], route_path(Request(scope)))
         if fault is None:
-            await self._serve(scope, counted_receive, noted_send)
+            await serve(scope, counted_receive, noted_send)
         else:
-            await inject(fault, self._serve, scope, counted_receive, noted_send)
+            await inject(fault, serve, scope, counted_receive, noted_send)
 
     def close(self) -> None:
         """Drop the uploads that nobody will finish any more. Content stays."""
@@ -241,10 +244,11 @@ class RegistryApp:
         if not self.delete_enabled:
             raise RegistryError(405, "UNSUPPORTED", "deleting is disabled")
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, record: RecordedRequest, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             response = await self._answer(Request(scope, receive))
         except RegistryError as error:
+            record.error = error.code
             response = error.response()
         except ClientDisconnect:
             return
