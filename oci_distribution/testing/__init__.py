@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oci_distribution.testing.quirks import Quirk
     from oci_distribution.testing.record import RecordedRequest, RequestLog
     from oci_distribution.testing.server import RunningRegistry, serve_registry
+    from oci_distribution.testing.strict import StrictViolation, Violation
     from oci_distribution.testing.tokens import TokenAuth
 
 __all__ = [
@@ -34,8 +35,10 @@ __all__ = [
     "RegistryOptions",
     "RequestLog",
     "RunningRegistry",
+    "StrictViolation",
     "TokenAuth",
     "User",
+    "Violation",
     "serve_registry",
 ]
 
@@ -53,8 +56,10 @@ _MODULES = {
     "RegistryOptions": "app",
     "RequestLog": "record",
     "RunningRegistry": "server",
+    "StrictViolation": "strict",
     "TokenAuth": "tokens",
     "User": "auth",
+    "Violation": "strict",
     "serve_registry": "server",
 }
 

@@ -34,6 +34,7 @@ from oci_distribution.testing.memory import MemoryStorage
 from oci_distribution.testing.profiles import Profile
 from oci_distribution.testing.record import RecordedRequest, RequestLog
 from oci_distribution.testing.storage import Storage
+from oci_distribution.testing.strict import StrictMode, Violation
 from oci_distribution.testing.uploads import (
     UploadSession,
     cancel_upload,
@@ -127,6 +128,7 @@ class RegistryOptions(TypedDict, total=False):
     faults: Faults | None
     admin: bool
     requests: RequestLog | None
+    strict: bool
 
 
 class RegistryApp:
@@ -146,6 +148,8 @@ class RegistryApp:
         faults: What goes wrong, and when; nothing at first when None.
         admin: Whether faults can be added over HTTP, as JSON, by anybody (`admin` says how).
         requests: Where to record requests; a new log when None.
+        strict: Whether to note what clients do that the specifications forbid, as `violations`. The answers
+            stay the same.
     """
 
     def __init__(
@@ -163,6 +167,7 @@ class RegistryApp:
         faults: Faults | None = None,
         admin: bool = False,
         requests: RequestLog | None = None,
+        strict: bool = False,
     ) -> None:
         if page_size < 1:
             msg = "page_size must be at least 1"
@@ -185,6 +190,9 @@ class RegistryApp:
         self.requests: RequestLog = RequestLog() if requests is None else requests
         self.uploads: dict[str, UploadSession] = {}
         """Uploads that were started, and neither finished nor cancelled, by identifier."""
+        self._strict = StrictMode(self.uploads) if strict else None
+        self.violations: list[Violation] = [] if self._strict is None else self._strict.violations
+        """What clients did that the specifications forbid; nothing is noted unless `strict`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI calls it."""
@@ -193,7 +201,15 @@ class RegistryApp:
             raise RuntimeError(msg)
         record = RecordedRequest.of(scope)
         self.requests.append(record)
+        answer = partial(self._answer_recorded, record)
+        if self._strict is None:
+            await answer(scope, receive, send)
+        else:
+            await self._strict.watch(answer, record, scope, receive, send)
 
+    async def _answer_recorded(
+        self, record: RecordedRequest, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         async def counted_receive() -> Message:
             message = await receive()
             record.body_size += len(message.get("body", b""))

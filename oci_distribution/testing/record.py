@@ -69,11 +69,15 @@ class RecordedRequest:
         """Method, path and status, as in `HEAD /v2/a/manifests/v1 -> 404`."""
         return f"{self.method} {self.path} -> {self.status}"
 
+    @property
+    def request_line(self) -> str:
+        """Method, path and query."""
+        return f"{self.method} {self.path}?{self.query}" if self.query else f"{self.method} {self.path}"
+
     def __repr__(self) -> str:
-        target = f"{self.path}?{self.query}" if self.query else self.path
         error = f" {self.error}" if self.error else ""
         sizes = f"{self.body_size} bytes in, {self.answer_size} out"
-        return f"<{self.method} {target} -> {self.status}{error}, {sizes}, from {self.connection}>"
+        return f"<{self.request_line} -> {self.status}{error}, {sizes}, from {self.connection}>"
 
 
 def _without_secret(name: str, value: str) -> str:

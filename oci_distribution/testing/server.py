@@ -21,6 +21,7 @@ from oci_distribution.testing.app import RegistryApp, RegistryOptions
 from oci_distribution.testing.faults import Faults
 from oci_distribution.testing.injection import CONNECTION
 from oci_distribution.testing.record import RequestLog
+from oci_distribution.testing.strict import StrictViolation, Violation
 
 __all__ = ["RunningRegistry", "serve_registry"]
 
@@ -58,6 +59,14 @@ class RunningRegistry:
         """The requests that came, newest last."""
         return self.app.requests
 
+    @property
+    def violations(self) -> list[Violation]:
+        """What clients did that the specifications forbid; nothing is noted unless the app is `strict`.
+
+        A test that means to do such things clears the list.
+        """
+        return self.app.violations
+
     def __repr__(self) -> str:
         return f"<RunningRegistry {self.url}>"
 
@@ -82,6 +91,7 @@ async def serve_registry(
 
     Raises:
         OSError: The port is taken.
+        StrictViolation: At the end, when the app is `strict` and there are `violations`.
         TypeError: Both an app and options.
     """
     own_app = None
@@ -99,6 +109,9 @@ async def serve_registry(
             await server.stop()
         if own_app is not None:
             own_app.close()
+    # Not reached when an exception is on its way, which says more.
+    if app.violations:
+        raise StrictViolation(app.violations)
 
 
 class _Server:

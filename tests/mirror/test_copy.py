@@ -18,7 +18,7 @@ BIG = bytes(range(256)) * (20 << 10)
 
 @pytest.fixture
 async def registry() -> AsyncGenerator[RunningRegistry]:
-    async with serve_registry() as registry:
+    async with serve_registry(strict=True) as registry:
         yield registry
 
 
@@ -35,7 +35,7 @@ def source(client: oci.Client, registry: RunningRegistry) -> oci.Repository:
 
 @pytest.fixture
 async def target(client: oci.Client) -> AsyncGenerator[oci.Repository]:
-    async with serve_registry() as registry:
+    async with serve_registry(strict=True) as registry:
         yield client.registry(registry.url).repository("team/target")
 
 

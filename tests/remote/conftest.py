@@ -12,7 +12,7 @@ from oci_distribution.testing import RunningRegistry, serve_registry
 
 @pytest.fixture
 async def registry() -> AsyncGenerator[RunningRegistry]:
-    async with serve_registry() as registry:
+    async with serve_registry(strict=True) as registry:
         yield registry
 
 

@@ -219,6 +219,8 @@ async def test_a_push_of_other_bytes_leaves_no_session(
     assert not registry.app.uploads
     with pytest.raises(oci.NotFound):
         await repo.blobs.stat(DIGEST)
+    assert [violation.rule for violation in registry.violations] == ["content-digest"]
+    registry.violations.clear()
 
 
 async def test_a_source_of_another_length_is_refused_before_any_request(
