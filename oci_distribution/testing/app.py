@@ -243,13 +243,13 @@ class RegistryApp:
                 session.close()
                 del self.uploads[session.id]
 
-    def allows(self, request: Request, *wanted: Access) -> bool:
-        """Say whether a request would be let in for something else, too."""
+    def refusal(self, request: Request, *wanted: Access) -> RegistryError | None:
+        """Return the answer to a request that was let in, if it had wanted this; None when it would pass."""
         try:
             self._check(request, *wanted)
-        except RegistryError:
-            return False
-        return True
+        except RegistryError as error:
+            return error
+        return None
 
     def require_deletes(self) -> None:
         """Go on only where deleting is enabled.

@@ -102,10 +102,16 @@ def _mount(call: Call, digest_text: str, source_name: str | None) -> Digest | No
     digest = parse_digest(digest_text)
     storage = call.app.storage
     for name in storage.names() if source_name is None else [_checked(source_name)]:
+        refusal = call.app.refusal(
+            call.request, Access.to(call.name, "pull", "push"), Access.to(name, "pull")
+        )
+        if refusal is not None and refusal.status == 403:
+            continue
+        if refusal is not None and source_name is not None:
+            raise refusal  # as distribution does: it asks for a token for both, which this user can have
+        # Without `from` no client can know what to ask a token for, so it counts what the user may do.
         source = storage.find(name)
         if source is None or source.size(digest) is None:
-            continue
-        if not call.app.allows(call.request, Access.to(name, "pull")):
             continue
         if storage.open(call.name).mount(digest, source):
             return digest

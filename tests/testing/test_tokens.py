@@ -305,13 +305,23 @@ async def test_other_methods(tokens: Tokens) -> None:
 
 
 async def test_mount_needs_a_token_for_the_source(tokens: Tokens) -> None:
-    """Mounting needs pull on the source; without it the answer is an upload."""
+    """Mounting needs pull on the source; a token without it is asked to be one for both."""
     tokens.remote.http.headers["Authorization"] = f"Bearer {await tokens.token(PUSH)}"
     digest = (await tokens.remote.push_blob("a/b", b"data"))["digest"]
     path = f"/v2/c/blobs/uploads/?mount={digest}&from=a/b"
     target = "repository:c:pull,push"
-    assert (await tokens.use(await tokens.token(target), "POST", path)).status == 202
+    refused = await tokens.use(await tokens.token(target), "POST", path)
+    assert refused.status == 401
+    assert _challenge(refused)["scope"] == f"{target} {PULL}"
     assert (await tokens.use(await tokens.token(target, PULL), "POST", path)).status == 201
+
+
+async def test_mount_from_wherever_it_is_goes_by_the_user(tokens: Tokens) -> None:
+    """Without `from` no token can name the source: the blob is there if its user may read it."""
+    tokens.remote.http.headers["Authorization"] = f"Bearer {await tokens.token(PUSH)}"
+    digest = (await tokens.remote.push_blob("a/b", b"data"))["digest"]
+    token = await tokens.token("repository:c:pull,push")
+    assert (await tokens.use(token, "POST", f"/v2/c/blobs/uploads/?mount={digest}")).status == 201
 
 
 async def test_secrets_are_in_no_record(tokens: Tokens) -> None:
