@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 START_DEADLINE = 20.0
 
@@ -50,6 +52,28 @@ def debian_registry(folder: Path) -> Iterator[str]:
     """Run Debian's docker-registry, distribution 2.8, the same way."""
     with _serving(require("docker-registry"), folder) as host:
         yield host
+
+
+class Embedded(NamedTuple):
+    """A registry of ours in a process of its own."""
+
+    host: str
+    pid: int
+
+
+@contextmanager
+def embedded_registry(*options: str) -> Iterator[Embedded]:
+    """Run `python -m oci_distribution.testing` with these options on a free port."""
+    command = [sys.executable, "-m", "oci_distribution.testing", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            if not url:
+                raise SystemExit(f"{' '.join(command)} did not start")
+            yield Embedded(url.removeprefix("http://"), process.pid)
+        finally:
+            process.terminate()
 
 
 @contextmanager

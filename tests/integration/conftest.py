@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -32,13 +32,14 @@ def find(tool: str) -> str:
     return path
 
 
-def runner(tool: str) -> Tool:
+def runner(tool: str, environment: Mapping[str, str] | None = None) -> Tool:
     """Return a function that runs a tool and returns what it prints."""
     path = find(tool)
+    env = os.environ | (environment or {})
 
     def run(*arguments: str | Path) -> str:
         command = [path, *map(str, arguments)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env)
         assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
         return result.stdout.strip()
 
