@@ -1,11 +1,11 @@
-"""Run the benchmarks that are named, or all: `python -m benchmarks [copying] [small_requests]`."""
+"""Run the benchmarks that are named, or all: `python -m benchmarks [copying] [embedded_registry]…`."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("copying", "small_requests")
+BENCHMARKS = ("copying", "small_requests", "embedded_registry")
 
 
 def main(names: list[str]) -> int:

@@ -19,9 +19,10 @@ async def copy(source: str, target: str) -> float:
         return perf_counter() - began
 
 
-def peak_memory() -> int:
-    """Return the most bytes that this process held; `getrusage` counts its parent before exec, too."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+def peak_memory(pid: int | None = None) -> int:
+    """Return the most bytes that a process, or this one, held; `getrusage` counts its parent's, too."""
+    file = Path(f"/proc/{pid or 'self'}/status")
+    status = dict(line.split(":", 1) for line in file.read_text().splitlines())
     return int(status["VmHWM"].split()[0]) << 10
 
 

@@ -20,6 +20,13 @@ RATIO_LIMIT = 0.5
 ROUNDS = 7
 
 
+async def push_image(repository: oci.Repository) -> None:
+    """Push an image with a manifest as most are, tagged v1."""
+    config = await repository.blobs.push(b"{}", media_type=oci.MediaType.IMAGE_CONFIG)
+    manifest = oci.Manifest.of(oci.ImageManifest(config=config, layers=(config,) * 4))
+    await repository.manifests.push(manifest, tags=["v1"])
+
+
 async def drive(get: Callable[[], Awaitable[object]]) -> tuple[float, float]:
     """Call `get` from all tasks, and return requests a second, and microseconds of our CPU a request."""
     left = REQUESTS
@@ -46,9 +53,7 @@ async def compare(host: str, rounds: int) -> dict[str, list[tuple[float, float]]
         aiohttp.ClientSession(connector=connector) as session,
     ):
         repository = client.repository(f"{host}/bench/small")
-        config = await repository.blobs.push(b"{}", media_type=oci.MediaType.IMAGE_CONFIG)
-        manifest = oci.Manifest.of(oci.ImageManifest(config=config, layers=(config,) * 4))
-        await repository.manifests.push(manifest, tags=["v1"])
+        await push_image(repository)
         url = f"http://{host}/v2/bench/small/manifests/v1"
         headers = {"Accept": oci.manifest_accept_header()}
 
