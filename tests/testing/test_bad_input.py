@@ -134,7 +134,7 @@ async def test_paths_that_are_no_endpoint(remote: Remote, path: str) -> None:
         ("GET", "/v2/a/blobs/uploads/", "POST"),
         ("POST", "/v2/a/blobs/uploads/x", "GET, PATCH, PUT, DELETE"),
         ("PUT", "/v2/a/tags/list", "GET"),
-        ("BREW", "/v2/", "GET, HEAD"),
+        ("OPTIONS", "/v2/", "GET, HEAD"),
     ],
 )
 async def test_wrong_method(remote: Remote, method: str, path: str, allowed: str) -> None:
