@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from oci_distribution.testing.faults import Fault, Faults
     from oci_distribution.testing.memory import MemoryStorage
     from oci_distribution.testing.profiles import PROFILES, Profile
-    from oci_distribution.testing.quirks import Quirk
+    from oci_distribution.testing.quirks.quirk import Quirk
     from oci_distribution.testing.record import RecordedRequest, RequestLog
     from oci_distribution.testing.server import RunningRegistry, serve_registry
     from oci_distribution.testing.strict import StrictViolation, Violation
@@ -50,7 +50,7 @@ _MODULES = {
     "Faults": "faults",
     "MemoryStorage": "memory",
     "Profile": "profiles",
-    "Quirk": "quirks",
+    "Quirk": "quirks.quirk",
     "RecordedRequest": "record",
     "RegistryApp": "app",
     "RegistryOptions": "app",

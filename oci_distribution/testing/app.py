@@ -262,7 +262,7 @@ class RegistryApp:
 
     async def _serve(self, record: RecordedRequest, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            response = await self._answer(Request(scope, receive))
+            response = await self.answer(Request(scope, receive))
         except RegistryError as error:
             record.error = error.code
             response = error.response()
@@ -271,10 +271,17 @@ class RegistryApp:
         response.raw_headers.append(_API_VERSION)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
+        """Answer a request, as the registry that it has to behave like.
+
+        Raises:
+            RegistryError: It is refused.
+        """
         if self.admin and (response := await serve_admin(self.faults, request)) is not None:
             return response
         if self.auth is not None and (response := await self.auth.serve(request)) is not None:
+            return response
+        if (response := await self.profile.serve(self, request)) is not None:
             return response
         operation, call = self._route(request)
         self._check(request, *_needed_access(call, operation))

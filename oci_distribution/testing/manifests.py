@@ -28,9 +28,6 @@ from oci_distribution.testing.storage import RepositoryStorage
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]
 
-MAX_MANIFEST_SIZE = 4 << 20
-"""Largest manifest that is accepted, in bytes."""
-
 
 async def get_manifest(call: Call) -> Response:
     """end-3: `GET` or `HEAD /v2/<name>/manifests/<reference>`."""
@@ -60,7 +57,7 @@ async def put_manifest(call: Call) -> Response:
     digest = call.digest() if ":" in call.argument else None
     extra = call.request.query_params.getlist("tag") if digest is not None else []
     tags = [_tag(tag) for tag in (extra if digest is not None else [call.argument])]
-    raw = await _read_body(call.request)
+    raw = await _read_body(call.request, call.app.profile.max_manifest_size)
     manifest = _parse(raw, call.request.headers.get("content-type"), digest)
     repository = call.app.storage.open(call.name)
     subject = _checked_subject(manifest, repository, sparse=call.app.sparse)
@@ -92,19 +89,19 @@ def _tag(text: str) -> str:
         raise RegistryError(400, "MANIFEST_INVALID", str(error)) from None
 
 
-async def _read_body(request: Request) -> bytes:
-    if (parse_content_length(request.headers.get("content-length")) or 0) > MAX_MANIFEST_SIZE:
-        raise _too_large()
+async def _read_body(request: Request, limit: int) -> bytes:
+    if (parse_content_length(request.headers.get("content-length")) or 0) > limit:
+        raise _too_large(limit)
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > MAX_MANIFEST_SIZE:
-            raise _too_large()
+        if len(body) > limit:
+            raise _too_large(limit)
     return bytes(body)
 
 
-def _too_large() -> RegistryError:
-    return RegistryError(413, "SIZE_INVALID", f"a manifest has at most {MAX_MANIFEST_SIZE} bytes")
+def _too_large(limit: int) -> RegistryError:
+    return RegistryError(413, "SIZE_INVALID", f"a manifest has at most {limit} bytes")
 
 
 def _parse(raw: bytes, content_type: str | None, digest: Digest | None) -> Manifest:

@@ -117,6 +117,14 @@ class RepositoryStorage(ABC):
     def save_index(self) -> None:  # noqa: B027 (memory has nothing to do)
         """Keep the index. Called after content came, and before content goes."""
 
+    def manifests(self) -> list[ManifestEntry]:
+        """Return what is known of all manifests, in the order they came."""
+        return list(self._manifests.values())
+
+    def tags_of(self, digest: Digest) -> list[str]:
+        """Return the tags that point at a manifest."""
+        return [tag for tag in self._sorted_tags if self._tags[tag] == digest]
+
     def delete_blob(self, digest: Digest) -> bool:
         """Delete a blob; False when it is not here, or is a manifest."""
         if digest in self._manifests or self.size(digest) is None:
@@ -148,7 +156,7 @@ class RepositoryStorage(ABC):
         """Delete a manifest and the tags that point at it; False when it is not here."""
         if self._manifests.pop(digest, None) is None:
             return False
-        for tag in [tag for tag, target in self._tags.items() if target == digest]:
+        for tag in self.tags_of(digest):
             self._forget_tag(tag)
         for referrers in (self._referrers or {}).values():
             referrers.pop(digest, None)

@@ -48,6 +48,8 @@ class UploadSession:
     touched: float = 0.0
     # A chunk was shorter than the registry's minimum, which only the last one may be.
     had_last_chunk: bool = False
+    # Bytes of each body that came, empty ones left out.
+    chunks: list[int] = field(default_factory=list[int])
     closed: bool = False
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
@@ -246,12 +248,15 @@ def _wrong_length() -> RegistryError:
 
 
 async def _receive(request: Request, session: UploadSession) -> None:
+    start = session.size
     try:
         async for piece in request.stream():
             if piece:
                 session.write(piece)
     finally:
         session.upload.release()
+    if session.size > start:
+        session.chunks.append(session.size - start)
 
 
 async def _finish(call: Call, session: UploadSession, digest: Digest) -> Response:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Unpack
 
 import aiohttp
 import anyio
@@ -15,7 +16,13 @@ import anyio.lowlevel
 import pytest
 from yarl import URL
 
-from oci_distribution.testing import DirectoryStorage, MemoryStorage, RunningRegistry, serve_registry
+from oci_distribution.testing import (
+    DirectoryStorage,
+    MemoryStorage,
+    RegistryOptions,
+    RunningRegistry,
+    serve_registry,
+)
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -127,3 +134,25 @@ async def remote(registry: RunningRegistry) -> AsyncIterator[Remote]:
 def make_remote() -> type[Remote]:
     """For tests that start a registry of their own."""
     return Remote
+
+
+class BehavingLike(Protocol):
+    """Runs a registry with a profile."""
+
+    def __call__(
+        self, name: str, /, **options: Unpack[RegistryOptions]
+    ) -> AbstractAsyncContextManager[Remote]: ...
+
+
+@pytest.fixture
+def behaving_like() -> BehavingLike:
+    @asynccontextmanager
+    async def run(name: str, /, **options: Unpack[RegistryOptions]) -> AsyncGenerator[Remote]:
+        options["profile"] = name
+        async with (
+            serve_registry(**options) as registry,
+            aiohttp.ClientSession(registry.url, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        ):
+            yield Remote(session, registry)
+
+    return run

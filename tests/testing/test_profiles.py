@@ -1,21 +1,15 @@
-"""Profiles: every registry stumbles where the real one was seen to."""
+"""Profiles: every registry is named, takes an image, and says where its quirks were reported."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from pathlib import Path
 
-import aiohttp
 import pytest
 
-from oci_distribution.testing import PROFILES, RegistryApp, serve_registry
-from tests.testing.conftest import Remote
+from oci_distribution.testing import PROFILES, RegistryApp
+from tests.testing.conftest import BehavingLike
 
-
-@asynccontextmanager
-async def behaving_like(profile: str) -> AsyncGenerator[Remote]:
-    async with serve_registry(profile=profile) as registry, aiohttp.ClientSession(registry.url) as session:
-        yield Remote(session, registry)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "testing.md"
 
 
 def test_unknown_profile() -> None:
@@ -31,18 +25,23 @@ def test_every_quirk_has_a_source(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-async def test_every_registry_takes_an_image(name: str) -> None:
+async def test_every_registry_takes_an_image(name: str, behaving_like: BehavingLike) -> None:
     """Whatever its quirks, blobs in one PUT, a manifest by tag, and reads by GET work."""
     async with behaving_like(name) as remote:
         raw = await remote.push_image("org/a", "v1")
         answer = await remote.ask("GET", "/v2/org/a/manifests/v1")
         assert (answer.status, answer.body) == (200, raw)
+        blob = await remote.ask("GET", f"/v2/org/a/blobs/{remote.digest_of(b'layer')}")
+        assert (blob.status, blob.body) == (200, b"layer")
 
 
-async def test_page_that_is_too_long() -> None:
-    """Quay answers 413 to a page of more than 100 tags."""
-    async with behaving_like("quay") as remote:
-        await remote.push_image("a", "v1")
-        answer = await remote.ask("GET", "/v2/a/tags/list?n=101")
-        assert answer.error == (413, "TOO_MANY_TAGS_REQUESTED")
-        assert (await remote.ask("GET", "/v2/a/tags/list?n=100")).status == 200
+def test_document_lists_every_quirk() -> None:
+    """The tables in docs/testing.md are those that the profiles make."""
+    sections = [
+        f"### {profile.name}\n\n| it | reported in |\n|---|---|\n"
+        + "".join(f"| {quirk.what} | {quirk.source} |\n" for quirk in profile.quirks)
+        for profile in PROFILES.values()
+        if profile.quirks
+    ]
+    _, _, tables = DOCUMENT.read_text(encoding="utf-8").partition("## The profiles\n\n")
+    assert tables == "\n".join(sections)
