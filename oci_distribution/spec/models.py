@@ -211,11 +211,19 @@ class ErrorBody(_Document):
         return document
 
 
+def _without_strangers(value: Any) -> Any:
+    """Drop what cannot be a tag: Nexus lists null (skopeo#2409), Artifactory digests (skopeo#2346)."""
+    if not isinstance(value, list):
+        return value
+    tags = cast("list[object]", value)
+    return [tag for tag in tags if tag not in (None, "") and not (isinstance(tag, str) and ":" in tag)]
+
+
 class TagList(_Document):
     """A page of tags (distribution specification, "Listing Tags")."""
 
     name: str | None = None
-    tags: ManyOf[str] = ()
+    tags: Annotated[ManyOf[str], BeforeValidator(_without_strangers)] = ()
 
 
 class RepositoryList(_Document):

@@ -188,3 +188,9 @@ def test_pages_of_listings() -> None:
     assert RepositoryList.model_validate_json('{"repositories": ["a/b"]}').repositories == ("a/b",)
     with pytest.raises(ValidationError):
         TagList.model_validate_json('{"tags": [1]}')
+
+
+def test_tags_that_are_none() -> None:
+    """Nexus lists null and Artifactory digests among the tags: they are passed over."""
+    page = TagList.model_validate_json(f'{{"name": "a", "tags": [null, "", "b", "{DIGEST}", "c"]}}')
+    assert page.tags == ("b", "c")
