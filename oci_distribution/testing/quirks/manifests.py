@@ -18,6 +18,9 @@ from oci_distribution.testing.listings import list_referrers
 from oci_distribution.testing.manifests import delete_manifest, get_manifest, put_manifest
 from oci_distribution.testing.quirks.quirk import Quirk, body_length, without_parameters
 
+_PULLED = (200, None)
+"""Statuses of a pull that was answered, and of the one that is being answered."""
+
 
 def no_referrers(source: str) -> tuple[Quirk, ...]:
     """There is no referrers API, and a pushed subject goes unnoticed."""
@@ -192,7 +195,10 @@ def counted_pulls(limit: int, source: str) -> Quirk:
     """
 
     async def quirk(call: Call, handler: Handler) -> Response:
-        counted = call.app.requests.count("GET", "*/manifests/*")
+        counted = sum(
+            request.method == "GET" and "/manifests/" in request.path and request.status in _PULLED
+            for request in call.app.requests
+        )
         allowance = {
             "RateLimit-Limit": f"{limit};w=21600",
             "RateLimit-Remaining": f"{max(limit - counted, 0)};w=21600",

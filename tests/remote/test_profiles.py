@@ -1,0 +1,305 @@
+"""Our client against every registry: it works, or says with a typed error what the registry refuses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+import oci_distribution as oci
+from oci_distribution.testing import PROFILES, MemoryStorage, RunningRegistry, TokenAuth, User, serve_registry
+from tests.images import holdings, push_image, push_index
+
+LAYER = b"layer one"
+LONG = bytes(21 << 20)
+
+
+@dataclass
+class World:
+    """A registry with an image and an index in it, and our client."""
+
+    client: oci.Client
+    registry: RunningRegistry
+    folder: Path
+    image: oci.Manifest
+    index: oci.Manifest
+
+    def repository(self, name: str = "team/app") -> oci.Repository:
+        return self.client.registry(self.registry.url).repository(name)
+
+
+async def ann(host: str, repository: str | None) -> oci.Credential:
+    del host, repository
+    return oci.Credential(username="ann", password="secret")
+
+
+def stocked() -> tuple[MemoryStorage, oci.Manifest, oci.Manifest]:
+    """Return a storage with an index of two images, and one of these; no request is spent on it."""
+    storage = MemoryStorage()
+    repository = storage.open("team/app")
+
+    def blob(data: bytes, media_type: str) -> oci.Descriptor:
+        descriptor = oci.Descriptor(media_type=media_type, digest=oci.Digest.of(data), size=len(data))
+        repository.put_content(descriptor.digest, data)
+        return descriptor
+
+    def image(*layers: bytes) -> oci.Manifest:
+        config = blob(b"{}", oci.MediaType.IMAGE_CONFIG)
+        pushed = tuple(blob(layer, oci.MediaType.IMAGE_LAYER) for layer in layers)
+        return oci.Manifest.of(oci.ImageManifest(config=config, layers=pushed))
+
+    images = image(LAYER), image(LAYER, b"more")
+    index = oci.Manifest.of(oci.ImageIndex(manifests=tuple(image.descriptor for image in images)))
+    repository.put_manifest(images[0], ["image"])
+    repository.put_manifest(images[1])
+    repository.put_manifest(index, ["v1"])
+    return storage, images[0], index
+
+
+@asynccontextmanager
+async def world(profile: str, folder: Path) -> AsyncGenerator[World]:
+    storage, image, index = stocked()
+    auth = TokenAuth(users={"ann": "secret"})
+    async with (
+        serve_registry(profile=profile, auth=auth, storage=storage) as registry,
+        oci.Client(auth_provider=ann, retry=oci.RetryPolicy(base_delay=0.001)) as client,
+    ):
+        yield World(client, registry, folder, image, index)
+
+
+async def ping(world: World) -> None:
+    await world.client.registry(world.registry.url).ping()
+
+
+async def stat(world: World) -> None:
+    assert await world.repository().manifests.stat("v1") == world.index.descriptor
+
+
+async def get_by_tag(world: World) -> None:
+    assert (await world.repository().manifests.get("v1")).raw == world.index.raw
+
+
+async def get_by_digest(world: World) -> None:
+    assert (await world.repository().manifests.get(world.image.digest)).raw == world.image.raw
+
+
+async def get_missing_tag(world: World) -> None:
+    with pytest.raises(oci.ManifestUnknown):
+        await world.repository().manifests.get("v2")
+
+
+async def stat_blob(world: World) -> None:
+    assert (await world.repository().blobs.stat(oci.Digest.of(LAYER))).size == len(LAYER)
+
+
+async def read_blob(world: World) -> None:
+    assert await world.repository().blobs.read(oci.Digest.of(LAYER)) == LAYER
+
+
+async def open_blob(world: World) -> None:
+    async with world.repository().blobs.open(oci.Digest.of(LAYER)) as reader:
+        assert b"".join([piece async for piece in reader]) == LAYER
+    assert reader.verified
+
+
+async def read_missing_blob(world: World) -> None:
+    with pytest.raises(oci.BlobUnknown):
+        await world.repository().blobs.read(oci.Digest.of(b"never pushed"))
+
+
+async def push_bytes(world: World) -> None:
+    descriptor = await world.repository().blobs.push(b"new")
+    assert await world.repository().blobs.read(descriptor) == b"new"
+
+
+async def push_nothing(world: World) -> None:
+    descriptor = await world.repository().blobs.push(b"")
+    assert await world.repository().blobs.read(descriptor) == b""
+
+
+async def push_file(world: World) -> None:
+    path = world.folder / "layer"
+    path.write_bytes(b"from a file")
+    descriptor = await world.repository().blobs.push(path)
+    assert await world.repository().blobs.read(descriptor) == b"from a file"
+
+
+async def push_long_blob(world: World) -> None:
+    descriptor = await world.repository().blobs.push(LONG)
+    assert (await world.repository().blobs.stat(descriptor.digest)).size == len(LONG)
+
+
+async def mount(world: World) -> None:
+    """Mounted or sent again, it is there; from another account, too."""
+    layer = world.image.children[1]
+    for name in ("team/other", "foreign/app"):
+        target = world.repository(name)
+        await target.push_blob(layer, oci.BytesSource(LAYER), mount_from=world.repository().mount_point)
+        assert await target.blobs.read(layer) == LAYER
+
+
+async def push_with_tags(world: World) -> None:
+    await world.repository().manifests.push(world.image, tags=["v2", "v3"])
+    assert await world.repository().manifests.stat("v3") == world.image.descriptor
+
+
+async def push_by_digest(world: World) -> None:
+    image = await push_image(world.repository(), [LAYER], os="plan9")
+    assert (await world.repository().manifests.get(image.digest)).raw == image.raw
+
+
+async def retag_as_image(world: World) -> None:
+    await world.repository().manifests.push(world.image, tags=["v1"])
+    assert await world.repository().manifests.stat("v1") == world.image.descriptor
+
+
+async def push_docker_image(world: World) -> None:
+    docker = oci.DockerManifest(config=world.image.children[0], layers=world.image.children[1:])
+    await world.repository().manifests.push(oci.Manifest.of(docker), tags=["docker"])
+    assert (await world.repository().manifests.get("docker")).media_type == oci.MediaType.DOCKER_MANIFEST
+
+
+async def list_tags(world: World) -> None:
+    assert [tag async for tag in world.repository().tags.list()] == ["image", "v1"]
+
+
+async def list_tags_one_by_one(world: World) -> None:
+    assert [tag async for tag in world.repository().tags.list(page_size=1)] == ["image", "v1"]
+
+
+async def list_tags_in_long_pages(world: World) -> None:
+    assert [tag async for tag in world.repository().tags.list(page_size=1001)] == ["image", "v1"]
+
+
+async def list_repositories(world: World) -> None:
+    registry = world.client.registry(world.registry.url)
+    assert [name async for name in registry.list_repositories()] == ["team/app"]
+
+
+async def copy_out(world: World) -> None:
+    memory = oci.MemoryStore()
+    await oci.copy(world.repository(), "v1", memory)
+    assert await holdings(memory, "v1") == await holdings(world.repository(), "v1")
+
+
+async def copy_in(world: World) -> None:
+    memory = oci.MemoryStore()
+    images = [await push_image(memory, [LAYER, name.encode()], os=name) for name in ("linux", "windows")]
+    await push_index(memory, images, tag="v1")
+    await oci.copy(memory, "v1", world.repository("team/mirror"))
+    assert await holdings(world.repository("team/mirror"), "v1") == await holdings(memory, "v1")
+
+
+async def copy_within(world: World) -> None:
+    await oci.copy(world.repository(), "v1", world.repository("foreign/mirror"))
+    mirrored = await holdings(world.repository("foreign/mirror"), "v1")
+    assert mirrored == await holdings(world.repository(), "v1")
+
+
+# What may be done, and the requests that it takes at most: a challenge, tokens, redirects and reading back.
+OPERATIONS: dict[Callable[[World], Awaitable[None]], int] = {
+    ping: 3,
+    stat: 3,
+    get_by_tag: 3,
+    get_by_digest: 3,
+    get_missing_tag: 3,
+    stat_blob: 4,
+    read_blob: 4,
+    open_blob: 4,
+    read_missing_blob: 3,
+    push_bytes: 8,
+    push_nothing: 8,
+    push_file: 8,
+    push_long_blob: 8,
+    mount: 15,
+    push_with_tags: 5,
+    push_by_digest: 10,
+    retag_as_image: 4,
+    push_docker_image: 4,
+    list_tags: 3,
+    list_tags_one_by_one: 4,
+    list_tags_in_long_pages: 3,
+    list_repositories: 3,
+    copy_out: 24,
+    copy_in: 40,
+    copy_within: 60,
+}
+
+# What a registry refuses, and the error that says so. Everything else works.
+REFUSED: dict[tuple[str, Callable[[World], Awaitable[None]]], type[oci.OCIError]] = {
+    ("acr", push_long_blob): oci.ResponseError,
+    ("distribution-3", list_tags_in_long_pages): oci.ResponseError,
+    ("docker-hub", list_repositories): oci.Unauthorized,
+    ("ecr", list_tags_in_long_pages): oci.Unsupported,
+    ("quay", list_tags_in_long_pages): oci.ResponseError,
+    ("zot", push_docker_image): oci.ManifestInvalid,
+    ("zot", retag_as_image): oci.ManifestInvalid,
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_every_operation_at_every_registry(
+    profile: str, operation: Callable[[World], Awaitable[None]], tmp_path: Path
+) -> None:
+    """It works or raises the error of the table, after few requests, and leaves no upload behind."""
+    async with world(profile, tmp_path) as here:
+        error = REFUSED.get((profile, operation))
+        if error is None:
+            await operation(here)
+        else:
+            with pytest.raises(error) as caught:
+                await operation(here)
+            assert type(caught.value) is error
+        assert len(here.registry.requests) <= OPERATIONS[operation], here.registry.requests
+        assert not here.registry.app.uploads
+
+
+async def test_mount_from_where_we_may_not_read() -> None:
+    """GitLab answers 401 to such a mount: the blob is sent, and the push goes on."""
+    rights = {"mine": {"pull", "push"}}
+    auth = TokenAuth(users={"ann": User("secret", rights)})
+    async with (
+        serve_registry(profile="gitlab", auth=auth) as registry,
+        oci.Client(auth_provider=ann) as client,
+    ):
+        mine, secret = (client.registry(registry.url).repository(name) for name in ("mine", "secret"))
+        layer = oci.Descriptor(
+            media_type=oci.MediaType.IMAGE_LAYER, digest=oci.Digest.of(LAYER), size=len(LAYER)
+        )
+        outcome = await mine.push_blob(layer, oci.BytesSource(LAYER), mount_from=secret.mount_point)
+        assert outcome is oci.PushOutcome.COPIED
+        posts = [(request.query, request.status) for request in registry.requests if request.method == "POST"]
+        refused = f"mount={layer.digest}&from=secret"
+        assert [status for query, status in posts if query == refused][-1] == 401
+        assert posts[-1] == ("", 202)
+        assert len(posts) <= 4
+
+
+async def test_pulls_beyond_the_limit(tmp_path: Path) -> None:
+    """Docker Hub's 429 is an error that says so, after our patience; HEAD goes on working."""
+    async with world("docker-hub", tmp_path) as here:
+        for _ in range(100):
+            await here.repository().manifests.get("v1")
+        with pytest.raises(oci.TooManyRequests) as caught:
+            await here.repository().manifests.get("v1")
+        assert len(caught.value.attempts) == 4
+        statuses = [request.status for request in here.registry.requests if request.method == "GET"]
+        assert (statuses.count(200), statuses.count(429)) == (101, 5)  # the token is one of them
+        assert await here.repository().manifests.stat("v1") == here.index.descriptor
+
+
+async def test_cookies_of_harbor_with_a_client_that_keeps_them() -> None:
+    """A user's own HTTP client has a cookie jar: what we send does not come from it."""
+    async with (
+        serve_registry(profile="harbor") as registry,
+        httpx.AsyncClient() as http,
+        oci.Client(http=http) as client,
+    ):
+        repository = client.registry(registry.url).repository("team/app")
+        await push_image(repository, [LAYER], tag="v1")
+        assert not any("cookie" in request.headers for request in registry.requests)
