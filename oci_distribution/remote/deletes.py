@@ -56,7 +56,7 @@ async def _delete(registry: Registry, endpoint: Endpoint, *, missing_ok: bool) -
     except ResponseError as error:
         if type(error) is ResponseError and error.status == 400:
             # "MUST respond with either a 400 or a 405"; GAR says 400 while there are tags.
-            raise Unsupported(str(error), context=error.context, errors=error.errors) from error
+            raise Unsupported(error.args[0], context=error.context, errors=error.errors) from error
         raise
     return True
 

@@ -112,6 +112,7 @@ async def test_a_registry_that_does_not_delete(
 
     assert isinstance(caught.value, oci.Unsupported)
     assert caught.value.status == fault.status
+    assert str(caught.value).count("DELETE") == 1, "the request is named once"
     assert sent(registry) == ["DELETE manifests/v1"]
 
 
