@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
-from oci_distribution.errors import Attempt, ProtocolError, TransportError
+from oci_distribution.errors import (
+    Attempt,
+    BlobUnknown,
+    NameUnknown,
+    ProtocolError,
+    RequestError,
+    SizeMismatch,
+    TimeoutExceeded,
+    TransportError,
+)
 from oci_distribution.spec.endpoints import Endpoint
 from oci_distribution.spec.headers import parse_content_range, range_header
 from oci_distribution.transport.answers import OpenAnswer
@@ -19,78 +30,165 @@ PROGRESS = 1 << 20
 
 
 class BlobBody:
-    """The answers that a blob comes in: one, unless it breaks.
+    """A part of a blob, in as many answers as it takes: one, unless it breaks.
 
     Args:
         sender: Sends the requests.
         host: The registry.
         endpoint: Asks for the blob.
+        urls: Other places to get it from, when the registry does not hold it; asked without authorization.
+        start: First byte wanted.
+        stop: Where to stop; None for the end, and a body that is longer than it should be is passed on so.
     """
 
-    def __init__(self, sender: Sender, host: Host, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        host: Host,
+        endpoint: Endpoint,
+        *,
+        urls: tuple[str, ...] = (),
+        start: int = 0,
+        stop: int | None = None,
+    ) -> None:
         self._sender = sender
         self._host = host
         self._endpoint = endpoint
+        self._urls = urls
+        self._start = start
+        self._stop = stop
+        self._size: int | None = None
         self._etag: str | None = None
         self.answer: OpenAnswer | None = None
         """The newest answer; None before there is one."""
 
     async def open(self) -> OpenAnswer:
-        """Ask for the blob from its beginning, and return the answer."""
-        self.answer = await self._sender.open(self._host, self._endpoint)
-        etag: str | None = self.answer.headers.get("ETag")
+        """Ask for the first time, and return the answer.
+
+        Raises:
+            BlobUnknown: Neither the registry nor another place has it.
+        """
+        try:
+            answer = await self._ask(self._start)
+        except (BlobUnknown, NameUnknown) as error:
+            answer = await self._ask_elsewhere(error)
+        etag: str | None = answer.headers.get("ETag")
         self._etag = etag if etag is not None and not etag.startswith("W/") else None
-        return self.answer
+        return answer
+
+    async def _ask_elsewhere(self, refusal: BlobUnknown | NameUnknown) -> OpenAnswer:
+        """Ask at the places that the descriptor names ("foreign layers"), which get no authorization."""
+        for url in self._urls:
+            try:
+                self._sender.check_target(self._host, url, refusal.context)
+                self._endpoint = replace(self._endpoint, target=url)
+                return await self._ask(self._start)
+            except RequestError as error:
+                refusal.add_note(f"{url}: {error}")
+        raise refusal
+
+    async def _ask(self, position: int) -> OpenAnswer:
+        """Ask for the blob from `position` on; what comes may be the whole all the same."""
+        headers: list[tuple[str, str]] = []
+        if position or self._stop is not None:
+            headers.append(("Range", range_header(position, self._stop)))
+            if self._etag is not None:
+                headers.append(("If-Range", self._etag))
+        answer = self.answer = await self._sender.open(self._host, self._endpoint, headers=headers)
+        if answer.status == 206:
+            shown = answer.headers.get("Content-Range")
+            given = parse_content_range(shown)
+            sizes = {given.total, self._size, None} if given is not None else set[int | None]()
+            if given is None or given.start != position or len(sizes) > 2:
+                await answer.aclose()
+                message = f"asked for the blob from byte {position} on, the registry answered {shown!r}"
+                raise ProtocolError(message, context=answer.context)
+        return answer
+
+    def widen(self, stop: int) -> None:
+        """Hand out the bytes up to `stop`, since the answer is the whole blob all the same."""
+        self._stop = stop
 
     async def aclose(self) -> None:
         """Close the connection; again does nothing."""
         if self.answer is not None:
             await self.answer.aclose()
 
-    async def pieces(self, answer: OpenAnswer, size: int) -> AsyncGenerator[bytes]:
-        """Hand out the body as it comes, over as many answers as it takes.
+    async def pieces(self, size: int) -> AsyncGenerator[bytes]:
+        """Hand out the bytes as they come.
 
         Args:
-            answer: The first answer.
-            size: Length of the blob in bytes, by its descriptor.
+            size: Length of the whole blob in bytes, by its descriptor.
 
         Raises:
             TransportError: It broke more often than our patience lasts without getting on.
             ProtocolError: The registry went on with something else.
+            SizeMismatch: A part ended before its end.
         """
-        position, counted_from, skip = 0, 0, 0
+        self._size = size
+        position = counted_from = self._start
+        stop = size if self._stop is None else self._stop
         attempts: list[Attempt] = []
+        answer = self.answer if self.answer is not None else await self.open()
         while True:
             try:
-                async with aclosing(aiter(answer)) as body:
+                async with aclosing(self._bytes_from(answer, position, stop)) as body:
                     async for piece in body:
-                        rest = piece[skip:]
-                        skip -= len(piece) - len(rest)
-                        position += len(rest)
-                        yield rest
-                return
+                        position += len(piece)
+                        yield piece
+                break
             except TransportError as error:
                 await answer.aclose()  # before the wait: a slot is for those who use it
-                if not position < size:
-                    return
+                if position >= stop:
+                    break
                 if position - counted_from >= PROGRESS:
                     attempts.clear()
                     counted_from = position
                 await self._sender.wait_to_repeat(self._host, self._endpoint, error, attempts)
-            answer = await self._reopen(position, size)
-            skip = position if answer.status == 200 else 0
+            answer = await self._ask(position)
+        if self._stop is not None and position < stop:
+            raise SizeMismatch(f"the blob ended at byte {position}, before {stop}").about(answer.context)
 
-    async def _reopen(self, position: int, size: int) -> OpenAnswer:
-        """Ask for the blob from `position` on; what comes may be the whole all the same."""
-        headers = [("Range", range_header(position))]
-        if self._etag is not None:
-            headers.append(("If-Range", self._etag))
-        answer = self.answer = await self._sender.open(self._host, self._endpoint, headers=headers)
-        if answer.status == 206:
-            shown = answer.headers.get("Content-Range")
-            given = parse_content_range(shown)
-            if given is None or given.start != position or given.total not in {None, size}:
-                await answer.aclose()
-                message = f"asked to go on at byte {position} of {size}, the registry answered {shown!r}"
-                raise ProtocolError(message, context=answer.context)
-        return answer
+    async def _bytes_from(self, answer: OpenAnswer, position: int, stop: int) -> AsyncGenerator[bytes]:
+        """Hand out an answer from `position` on; of a whole blob that comes instead, the rest is dropped."""
+        skip = 0 if answer.status == 206 else position
+        left = stop - position if self._stop is not None else None
+        watch = _Watch(self._sender.timeouts.minimum_rate, self._sender.timeouts.rate_window, answer)
+        async with aclosing(aiter(answer)) as body:
+            watch.wait()
+            async for piece in body:
+                watch.got(len(piece))
+                rest = piece[skip:][:left]
+                skip = max(skip - len(piece), 0)
+                if left is not None:
+                    left -= len(rest)
+                if rest:
+                    yield rest
+                if left == 0:
+                    return
+                watch.wait()
+
+
+class _Watch:
+    """Sees whether a body comes too slowly; the time that its reader takes does not count."""
+
+    def __init__(self, rate: float, window: float, answer: OpenAnswer) -> None:
+        self._rate = rate
+        self._window = window
+        self._answer = answer
+        self._began = 0.0
+        self._waited = 0.0
+        self._bytes = 0
+
+    def wait(self) -> None:
+        self._began = time.monotonic()
+
+    def got(self, count: int) -> None:
+        self._waited += time.monotonic() - self._began
+        self._bytes += count
+        if self._waited < self._window:
+            return
+        if self._bytes < self._rate * self._waited:
+            message = f"only {self._bytes} bytes came in {self._waited:.0f} seconds"
+            raise TimeoutExceeded(message, context=self._answer.context)
+        self._waited, self._bytes = 0.0, 0

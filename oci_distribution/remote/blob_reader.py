@@ -2,42 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from oci_distribution.content.sources import verified
-from oci_distribution.errors import ContentError, LimitExceeded, SizeMismatch
-from oci_distribution.remote.blob_body import BlobBody
+from oci_distribution.errors import ContentError, InvalidArgument, LimitExceeded, SizeMismatch
 from oci_distribution.spec.digest import Digest
-from oci_distribution.spec.headers import parse_content_length
+from oci_distribution.spec.headers import parse_content_length, parse_content_range
 from oci_distribution.spec.mediatypes import MediaType
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.transport.answers import OpenAnswer
 
-__all__ = ["DEFAULT_READ_LIMIT", "BlobReader"]
+__all__ = ["DEFAULT_READ_LIMIT", "BlobReader", "Body"]
 
 DEFAULT_READ_LIMIT = 4 << 20
 """Bytes that `read` takes in without being told more: configs are far smaller, and layers want a stream."""
 
 
+class Body(Protocol):
+    """Where the bytes come from."""
+
+    @property
+    def answer(self) -> OpenAnswer | None:
+        """The newest answer, if there is one."""
+        ...
+
+    async def open(self) -> OpenAnswer | None:
+        """Ask, and return the answer; None where nobody has to be asked."""
+        ...
+
+    def pieces(self, size: int) -> AsyncGenerator[bytes]:
+        """Hand out the bytes; `size` is that of the whole blob."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it; again does nothing."""
+        ...
+
+
 class BlobReader:
-    """A blob on its way: an async context manager and an async iterator of bytes.
+    """A blob, or a part of one, on its way: an async context manager and an async iterator of bytes.
 
     Opened by `async with reader:` or by `reader = await reader`, which leaves closing to the caller.
-    Reading to the end verifies size and digest before the last piece is handed out; `verified` says so.
-    A connection that breaks is replaced by one that goes on from there. Leaving early is not an error.
+    Reading the whole to its end verifies size and digest before the last piece is handed out; `verified`
+    says so. A part, and what is read after a `seek`, cannot be verified. A connection that breaks is
+    replaced by one that goes on from there. Leaving early is not an error.
     """
 
-    def __init__(self, body: BlobBody, blob: Descriptor | Digest) -> None:
-        self._body = body
+    def __init__(
+        self,
+        bodies: Callable[[int, int | None], Body],
+        blob: Descriptor | Digest,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> None:
+        self._bodies = bodies
         self._blob = blob
-        self._opened = False
+        self._stop = stop
+        self._position = start
+        self._body: Body | None = None
         self._pieces: AsyncGenerator[bytes] | None = None
         self._verified = False
+        self._ended = False
         self._closed = False
         self._read = False
+        _check_range(start, stop, blob.size if isinstance(blob, Descriptor) else None)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -53,22 +85,50 @@ class BlobReader:
 
     @property
     def verified(self) -> bool:
-        """Whether the whole blob was read, and is what its digest says."""
+        """Whether the whole blob was read in one go, and is what its digest says."""
         return self._verified
 
+    def tell(self) -> int:
+        """Return the position of the byte that comes next."""
+        return self._position
+
+    async def seek(self, position: int) -> None:
+        """Go on reading at another position; the next piece comes from there.
+
+        Args:
+            position: First byte wanted, from the beginning of the blob.
+
+        Raises:
+            InvalidArgument: The blob has no such position.
+            RuntimeError: The reader is not open.
+        """
+        self._check_open()
+        stop = self.descriptor.size if self._stop is None else self._stop
+        _check_range(position, stop, stop)
+        await self._leave()
+        self._position = position
+        self._verified = self._ended = self._read = False
+        self._start_at(position)
+
     async def __aenter__(self) -> Self:
-        if self._opened:
+        if self._body is not None:
             msg = "this reader was opened before: ask for a new one"
             raise RuntimeError(msg)
-        self._opened = True
-        answer = await self._body.open()
+        body = self._body = self._bodies(self._position, self._stop)
+        is_empty = self._position == (self._stop if self._stop is not None else self._size_if_known())
         try:
-            self._blob = _described(self._blob, answer)
+            # An empty part needs no request; an empty blob does, since it could not be there.
+            if not is_empty or self._position == 0:
+                answer = await body.open()
+                self._blob = _described(self._blob, answer)
         except BaseException:
             await self.aclose()
             raise
-        self._pieces = self._verify(answer, self._blob)
+        self._pieces = self._passed_on(body)
         return self
+
+    def _size_if_known(self) -> int | None:
+        return self._blob.size if isinstance(self._blob, Descriptor) else None
 
     def __await__(self) -> Generator[None, None, Self]:
         return self.__aenter__().__await__()
@@ -81,12 +141,25 @@ class BlobReader:
     async def aclose(self) -> None:
         """Close the connection; again does nothing."""
         self._closed = True
+        await self._leave()
+
+    async def _leave(self) -> None:
         try:
             # First: with another task still reading, the rest is a RuntimeError.
-            await self._body.aclose()
+            if self._body is not None:
+                await self._body.aclose()
         finally:
             if self._pieces is not None:
                 await self._pieces.aclose()
+
+    def _start_at(self, position: int) -> None:
+        self._body = self._bodies(position, self._stop)
+        self._pieces = self._passed_on(self._body)
+
+    def _check_open(self) -> None:
+        if self._pieces is None or self._closed:
+            msg = "the reader is closed" if self._closed else "the reader is not open: use `async with`"
+            raise RuntimeError(msg)
 
     def __aiter__(self) -> Self:
         return self
@@ -96,58 +169,81 @@ class BlobReader:
             msg = "the reader is not open: use `async with`"
             raise RuntimeError(msg)
         try:
-            return await anext(self._pieces)
+            piece = await anext(self._pieces)
         except StopAsyncIteration:
-            if self._verified and not self._closed:
+            if self._ended and not self._closed:
                 raise
+        else:
+            self._position += len(piece)
+            return piece
         # An end here would look like the end of the blob.
         msg = "the reader is closed, or has failed before: ask for a new one"
         raise RuntimeError(msg)
 
     async def read(self, *, limit: int = DEFAULT_READ_LIMIT) -> bytes:
-        """Return what is left of the blob.
+        """Return what is left.
 
         Args:
             limit: Bytes that we are willing to hold.
 
         Raises:
-            LimitExceeded: The blob is longer.
+            LimitExceeded: There is more.
             RuntimeError: The reader was read to its end, is closed, or has failed before.
         """
         if self._read:
             msg = "this blob was read to its end: ask for a new reader"
             raise RuntimeError(msg)
-        if self.descriptor.size > limit:
-            raise LimitExceeded(
-                f"blob {self.descriptor.digest} has {self.descriptor.size} bytes, more than {limit}"
-            )
+        left = (self.descriptor.size if self._stop is None else self._stop) - self._position
+        if left > limit:
+            raise LimitExceeded(f"there are {left} bytes of {self.descriptor.digest}, more than {limit}")
         content = b"".join([piece async for piece in self])
         self._read = True
         return content
 
-    async def _verify(self, answer: OpenAnswer, blob: Descriptor) -> AsyncGenerator[bytes]:
+    async def _passed_on(self, body: Body) -> AsyncGenerator[bytes]:
+        blob = self.descriptor
+        whole = self._position == 0 and self._stop in {None, blob.size}
+        if not whole and self._position >= (blob.size if self._stop is None else self._stop):
+            self._ended = True
+            return
         left = blob.size
         try:
             async with (
-                aclosing(self._body.pieces(answer, blob.size)) as body,
-                aclosing(verified(body, blob)) as pieces,
+                aclosing(body.pieces(blob.size)) as raw,
+                aclosing(verified(raw, blob) if whole else raw) as pieces,
             ):
                 async for piece in pieces:
                     left -= len(piece)
-                    self._verified = not left
+                    self._verified = self._ended = whole and not left
                     yield piece
         except ContentError as error:
-            error.about((self._body.answer or answer).context)
+            if body.answer is not None:
+                error.about(body.answer.context)
             raise
-        self._verified = True
+        self._verified = whole
+        self._ended = True
 
     def __repr__(self) -> str:
         return f"<BlobReader of {self._blob if isinstance(self._blob, Digest) else self._blob.digest}>"
 
 
-def _described(blob: Descriptor | Digest, answer: OpenAnswer) -> Descriptor:
+def _check_range(start: int, stop: int | None, size: int | None) -> None:
+    end = stop if stop is not None else size
+    if (
+        start < 0
+        or (end is not None and start > end)
+        or (size is not None and end is not None and end > size)
+    ):
+        of = "" if size is None else f" of {size} bytes"
+        raise InvalidArgument(f"there is no range {start}:{'' if stop is None else stop} in a blob{of}")
+
+
+def _described(blob: Descriptor | Digest, answer: OpenAnswer | None) -> Descriptor:
     """Return the descriptor, completed or checked by the length that the registry announces."""
-    length = parse_content_length(answer.headers.get("Content-Length"))
+    if answer is None:
+        assert isinstance(blob, Descriptor)
+        return blob
+    length = _whole_length(answer)
     if isinstance(blob, Digest):
         if length is None:
             reason = "the registry does not say how long the blob is; ask by descriptor"
@@ -158,3 +254,11 @@ def _described(blob: Descriptor | Digest, answer: OpenAnswer) -> Descriptor:
             answer.context
         )
     return blob
+
+
+def _whole_length(answer: OpenAnswer) -> int | None:
+    """Return how long the whole blob is, as an answer with all or a part of it says."""
+    if answer.status != 206:
+        return parse_content_length(answer.headers.get("Content-Length"))
+    given = parse_content_range(answer.headers.get("Content-Range"))
+    return None if given is None else given.total

@@ -12,8 +12,8 @@ from oci_distribution.content.protocols import MountPoint, PushOutcome
 from oci_distribution.content.sources import SourceLike, as_source, describe
 from oci_distribution.errors import ProtocolError
 from oci_distribution.remote import deletes, manifests, referrers
-from oci_distribution.remote.blob_body import BlobBody
 from oci_distribution.remote.blob_reader import BlobReader
+from oci_distribution.remote.blob_sources import blob_reader
 from oci_distribution.remote.listings import pages
 from oci_distribution.remote.uploads import SMALL_ANSWER, Upload, mount_name
 from oci_distribution.spec import endpoints
@@ -209,18 +209,35 @@ class Registry:
             raise ProtocolError("the registry does not say how long the blob is", context=answer.context)
         return Descriptor(media_type=MediaType.OCTET_STREAM, digest=checked, size=size)
 
-    def get_blob(self, repository: str, blob: Descriptor | str) -> BlobReader:
+    def get_blob(
+        self,
+        repository: str,
+        blob: Descriptor | str,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        connections: int = 1,
+    ) -> BlobReader:
         """Return a reader of a blob (end-2), not open yet: `async with` opens it.
 
         Args:
             repository: Name of the repository.
-            blob: Its descriptor, or its digest when the size is not known.
+            blob: Its descriptor, or its digest when the size is not known. Content that the descriptor
+                holds itself (`data`) is not asked for; where the registry does not have the blob, the
+                descriptor's `urls` are asked, without authorization.
+            start: First byte wanted.
+            stop: The byte to stop before; None for the end.
+            connections: How many parts to fetch at once, 8 MiB each, where the registry serves ranges:
+                for hosts that limit the rate of a connection. One is best for all others.
+
+        Raises:
+            InvalidArgument: The blob has no such range.
         """
         check_repository(repository)
         wanted = blob if isinstance(blob, Descriptor) else Digest(blob)
-        digest = wanted.digest if isinstance(wanted, Descriptor) else wanted
-        endpoint = endpoints.get_blob(repository, digest)
-        return BlobReader(BlobBody(self.sender, self.host, endpoint), wanted)
+        return blob_reader(
+            self.sender, self.host, repository, wanted, start=start, stop=stop, connections=connections
+        )
 
     async def push_blob(
         self,

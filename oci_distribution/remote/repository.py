@@ -57,9 +57,11 @@ class Blobs:
         """Return size and digest of a blob; see `Registry.stat_blob`."""
         return await self.registry.stat_blob(self.repository, digest)
 
-    def open(self, blob: Descriptor | str) -> BlobReader:
+    def open(
+        self, blob: Descriptor | str, *, start: int = 0, stop: int | None = None, connections: int = 1
+    ) -> BlobReader:
         """Return a reader of a blob, to be opened with `async with`; see `Registry.get_blob`."""
-        return self.registry.get_blob(self.repository, blob)
+        return self.registry.get_blob(self.repository, blob, start=start, stop=stop, connections=connections)
 
     async def read(self, blob: Descriptor | str, *, limit: int = DEFAULT_READ_LIMIT) -> bytes:
         """Return a small blob whole, verified.

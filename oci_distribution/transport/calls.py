@@ -41,12 +41,17 @@ class Timeouts:
         read: Between two pieces of an answer, and before its first.
         write: Between two pieces of a body that the host takes.
         commit: Before the answer to an upload, while the host stores what it got.
+        minimum_rate: Bytes a second that a blob must come with, or its connection is replaced. The default
+            is less than any line gives that is not broken; 0 for no minimum.
+        rate_window: How long that is measured, in seconds.
     """
 
     connect: float = 10.0
     read: float = 60.0
     write: float = 60.0
     commit: float = 300.0
+    minimum_rate: float = 1024.0
+    rate_window: float = 60.0
 
     def of(self, kind: Kind) -> dict[str, float | None]:
         """Return the `timeout` extension of a request."""
