@@ -192,8 +192,9 @@ class Client:
         return scheme, Reference.parse(rest, has_host=scheme is not None)
 
     def _registry(self, name: str, scheme: str | None) -> Registry:
-        origin = host_origin(name, scheme=scheme, config=self._hosts.get(name))
-        return Registry(self._sender, Host(name, origin), self._max_manifest)
+        config = self._hosts.get(name) or HostConfig()
+        origin = host_origin(name, scheme=scheme, config=config)
+        return Registry(self._sender, Host(name, origin, config.pages_without_link), self._max_manifest)
 
     def __repr__(self) -> str:
         return f"<Client with {self._http!r}>"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Final
 
-from oci_distribution.errors import LimitExceeded, ProtocolError
+from oci_distribution.errors import InvalidArgument, LimitExceeded, ProtocolError, ResponseError
 from oci_distribution.spec.endpoints import Endpoint, follow_page
 from oci_distribution.spec.headers import next_link
 from oci_distribution.spec.urls import resolve_url, same_origin
@@ -13,12 +14,82 @@ from oci_distribution.transport.answers import Answer
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.sender import Sender
 
-__all__ = ["pages"]
+__all__ = ["check_page_size", "names", "pages"]
 
 MAX_PAGES: Final = 100_000
 """Pages of one listing (oras-go had to learn it: a hostile registry never stops)."""
 MAX_PAGE: Final = 64 << 20
 """Bytes of one page: Google's registries answer everything at once."""
+
+
+_SMALLER = 100
+"""Items on a page that every registry allows: Quay has no longer ones (413), v3.1 of distribution and ECR
+refuse more than 1000 (400, 405)."""
+_TOO_MANY = frozenset({400, 405, 413})
+
+
+def check_page_size(page_size: int | None) -> None:
+    """Refuse a page of nothing.
+
+    Raises:
+        InvalidArgument: The size is less than 1.
+    """
+    if page_size is not None and page_size < 1:
+        raise InvalidArgument(f"a page has at least one item, not {page_size}")
+
+
+async def names(
+    sender: Sender,
+    host: Host,
+    make: Callable[[int | None, str | None], Endpoint],
+    read: Callable[[Answer], Sequence[str]],
+    *,
+    page_size: int | None,
+    last: str | None,
+) -> AsyncGenerator[str]:
+    """Iterate over names that come in pages.
+
+    Args:
+        sender: Sends the requests.
+        host: The registry.
+        make: Returns the endpoint for a page size and the name to start after.
+        read: Returns the names on a page.
+        page_size: Names wanted on a page; None for what the registry likes.
+        last: Start after this name.
+    """
+    while True:
+        newest = last
+        async with aclosing(_sized_pages(sender, host, make, page_size, last)) as answers:
+            async for answer in answers:
+                for name in read(answer):
+                    newest = name
+                    yield name
+        if not host.pages_without_link or newest == last:
+            return
+        last = newest
+
+
+async def _sized_pages(
+    sender: Sender,
+    host: Host,
+    make: Callable[[int | None, str | None], Endpoint],
+    page_size: int | None,
+    last: str | None,
+) -> AsyncGenerator[Answer]:
+    """Fetch pages; where their size is refused, smaller ones, and at last such as the registry likes."""
+    sizes = [page_size, _SMALLER, None] if (page_size or 0) > _SMALLER else [page_size, None]
+    for size in sizes:
+        is_first = True
+        try:
+            async with aclosing(pages(sender, host, make(size, last))) as answers:
+                async for answer in answers:
+                    is_first = False
+                    yield answer
+        except ResponseError as error:
+            if not is_first or size is None or error.status not in _TOO_MANY:
+                raise
+        else:
+            return
 
 
 async def pages(

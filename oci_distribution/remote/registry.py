@@ -14,7 +14,7 @@ from oci_distribution.errors import ProtocolError
 from oci_distribution.remote import deletes, manifests, referrers
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.remote.blob_sources import blob_reader
-from oci_distribution.remote.listings import pages
+from oci_distribution.remote.listings import check_page_size, names
 from oci_distribution.remote.uploads import SMALL_ANSWER, Upload, mount_name
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
@@ -306,39 +306,54 @@ class Registry:
         found = self.list_referrers(repository, subject, artifact_type=artifact_type)
         return [descriptor async for descriptor in found]
 
-    async def list_tags(
+    def list_tags(
         self, repository: str, *, page_size: int | None = None, last: str | None = None
     ) -> AsyncGenerator[str]:
         """Iterate over the tags of a repository, in the registry's order (end-8a, end-8b).
 
         Args:
             repository: Name of the repository.
-            page_size: Tags asked for at a time; by default the registry decides, since some refuse a number.
+            page_size: Tags asked for at a time; by default the registry decides. Where it refuses so many,
+                it is asked for fewer.
             last: Start after this tag.
 
         Raises:
             NameUnknown: There is no such repository.
+            InvalidArgument: A page of nothing.
         """
         check_repository(repository)
-        endpoint = endpoints.list_tags(repository, n=page_size, last=last)
-        async for answer in pages(self.sender, self.host, endpoint):
-            for tag in _document(TagList, answer).tags:
-                yield tag
+        check_page_size(page_size)
+        return names(
+            self.sender,
+            self.host,
+            lambda n, after: endpoints.list_tags(repository, n=n, last=after),
+            lambda answer: _document(TagList, answer).tags,
+            page_size=page_size,
+            last=last,
+        )
 
-    async def list_repositories(
+    def list_repositories(
         self, *, page_size: int | None = None, last: str | None = None
     ) -> AsyncGenerator[str]:
         """Iterate over the names of the registry's repositories (`_catalog`, which many registries refuse).
 
         Args:
-            page_size: Names asked for at a time; by default the registry decides.
+            page_size: Names asked for at a time; by default the registry decides. Where it refuses so many,
+                it is asked for fewer.
             last: Start after this name.
+
+        Raises:
+            InvalidArgument: A page of nothing.
         """
-        async for answer in pages(
-            self.sender, self.host, endpoints.list_repositories(n=page_size, last=last)
-        ):
-            for name in _document(RepositoryList, answer).repositories:
-                yield name
+        check_page_size(page_size)
+        return names(
+            self.sender,
+            self.host,
+            lambda n, after: endpoints.list_repositories(n=n, last=after),
+            lambda answer: _document(RepositoryList, answer).repositories,
+            page_size=page_size,
+            last=last,
+        )
 
     @property
     def learned(self) -> Learned:

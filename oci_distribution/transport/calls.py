@@ -66,10 +66,12 @@ class Host:
     Args:
         registry: Its canonical name, which credentials are stored under.
         origin: Where it answers.
+        pages_without_link: Whether its listings come in pages that do not link to the next.
     """
 
     registry: str
     origin: Origin
+    pages_without_link: bool = False
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""

@@ -20,12 +20,15 @@ class HostConfig(BaseModel):
     Args:
         scheme: How it is spoken to; None for https, or http where the host is this machine.
         endpoint: `host` or `host:port` where its API answers, when that is not its name.
+        pages_without_link: Whether its listings come in pages that do not link to the next, so that we
+            have to ask with `last=` until nothing comes any more. The specification wants a `Link`.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     scheme: Literal["https", "http"] | None = None
     endpoint: str | None = None
+    pages_without_link: bool = False
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import oci_distribution as oci
-from oci_distribution.testing import serve_registry
+from oci_distribution.testing import Fault, RunningRegistry, serve_registry
 from tests.hostile import Exchange, hostile
 from tests.images import push_image
 
@@ -111,3 +111,63 @@ async def test_links_are_followed_as_they_are_spelled(client: oci.Client) -> Non
         assert [tag async for tag in client.registry(server.url).list_tags("a/b")] == ["v1", "v1"]
 
     assert server.requests[1].target == "/v2/a/b/tags/list?next_page=a%2Bb%3D%3D&n=1"
+
+
+@pytest.mark.parametrize(("profile", "sizes"), [("quay", [1001, 100]), ("distribution-3", [1001, 100])])
+async def test_pages_that_are_too_long(client: oci.Client, profile: str, sizes: list[int]) -> None:
+    """A registry that refuses so many is asked for fewer, and the list is whole."""
+    async with serve_registry(profile=profile) as registry:
+        repo = client.registry(registry.url).repository("team/app")
+        await repo.manifests.push(await push_image(repo), tags=TAGS)
+        registry.requests.clear()
+
+        assert [tag async for tag in repo.tags.list(page_size=1001)] == TAGS
+        assert [request.query for request in registry.requests] == [f"n={size}" for size in sizes]
+
+
+async def test_pages_of_no_size_at_all(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """A registry that refuses every number is asked without one, and its refusal of that is final."""
+    await push_image(repo, tag="v1")
+    registry.faults.add(Fault(path="*/tags/list", status=413, times=2))
+    registry.requests.clear()
+
+    assert [tag async for tag in repo.tags.list(page_size=500)] == ["v1"]
+    assert [request.query for request in registry.requests] == ["n=500", "n=100", ""]
+
+    registry.faults.add(Fault(path="*/tags/list", status=400))
+    with pytest.raises(oci.ResponseError):
+        await anext(repo.tags.list(page_size=50))
+
+
+async def test_a_refusal_in_the_middle_is_final(client: oci.Client) -> None:
+    """What was handed out cannot be listed again."""
+    async with serve_registry(page_size=10) as registry:
+        repo = client.registry(registry.url).repository("team/app")
+        await repo.manifests.push(await push_image(repo), tags=TAGS)
+        registry.faults.add(Fault(path="*/tags/list", nth=2, status=400))
+
+        with pytest.raises(oci.ResponseError):
+            assert [tag async for tag in repo.tags.list(page_size=10)] == []
+
+
+@pytest.mark.parametrize("page_size", [0, -1])
+async def test_pages_of_nothing(repo: oci.Repository, page_size: int) -> None:
+    """They are refused before any request."""
+    with pytest.raises(oci.InvalidArgument, match="at least one"):
+        repo.tags.list(page_size=page_size)
+    with pytest.raises(oci.InvalidArgument, match="at least one"):
+        repo.registry.list_repositories(page_size=page_size)
+
+
+async def test_pages_without_a_link() -> None:
+    """A host that is known to link no pages is asked with `last=` until nothing comes; others are not."""
+    async with serve_registry(page_size=10) as registry:
+        registry.faults.add(Fault(path="*/tags/list", headers={"Link": None}))
+        hosts = {registry.host: oci.HostConfig(pages_without_link=True)}
+        async with oci.Client(hosts=hosts) as client, oci.Client() as other:
+            repo = client.registry(registry.url).repository("team/app")
+            await repo.manifests.push(await push_image(repo), tags=TAGS)
+
+            assert [tag async for tag in repo.tags.list(page_size=10)] == TAGS
+            stranger = other.registry(registry.url).repository("team/app")
+            assert [tag async for tag in stranger.tags.list(page_size=10)] == TAGS[:10]

@@ -65,7 +65,7 @@ def foreign_mount_is_unauthorized(source: str) -> Quirk:
         query = call.request.query_params
         if "mount" in query and "from" in query:
             access = Access.to(_from(call), "pull")
-            if not call.app.allows(call.request, access):
+            if call.app.refusal(call.request, access) is not None:
                 raise RegistryError(401, "UNAUTHORIZED", "authentication required", detail=[str(access)])
         return await handler(call)
 
