@@ -244,6 +244,7 @@ if TYPE_CHECKING:
     from oci_distribution.mirror.report import CopyReport as CopyReport
     from oci_distribution.remote.blob_reader import BlobReader as BlobReader
     from oci_distribution.remote.client import Client as Client
+    from oci_distribution.remote.downloads import Downloaded as Downloaded
     from oci_distribution.remote.registry import Registry as Registry
     from oci_distribution.remote.repository import (
         Blobs as Blobs,
@@ -328,6 +329,7 @@ __all__ = [
     "Discovered",
     "DockerManifest",
     "DockerManifestList",
+    "Downloaded",
     "ErrorDetail",
     "Event",
     "EventSink",
@@ -440,6 +442,7 @@ _HOMES: Final = {
     "mirror.report": "CopyReport",
     "remote.blob_reader": "BlobReader",
     "remote.client": "Client",
+    "remote.downloads": "Downloaded",
     "remote.registry": "Registry",
     "remote.repository": "Blobs Manifests Referrers Repository Tags",
     "spec.digest": "Digest Hasher",

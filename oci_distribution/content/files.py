@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import aiofiles
 import anyio
@@ -34,6 +34,8 @@ FILE_PIECE = 1 << 20
 """Bytes of one read or write of a file: each costs a thread hop, and smaller ones cost more than the disk."""
 
 T = TypeVar("T")
+
+Mode: TypeAlias = Literal["rb", "xb", "ab"]
 
 
 @contextmanager
@@ -71,8 +73,8 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 @asynccontextmanager
-async def open_file(path: Path, mode: Literal["rb", "xb"]) -> AsyncGenerator[AsyncBufferedIOBase]:
-    """Open a file to read, or make one to write; what is written is with the operating system at the end.
+async def open_file(path: Path, mode: Mode) -> AsyncGenerator[AsyncBufferedIOBase]:
+    """Open a file to read, make one to write, or go on with one; all is with the operating system at the end.
 
     Raises:
         StoreError: The operating system refuses; its error is the cause.
@@ -89,10 +91,14 @@ async def open_file(path: Path, mode: Literal["rb", "xb"]) -> AsyncGenerator[Asy
                 await to_its_end(opening.result().close())
 
 
-async def _open(path: Path, mode: Literal["rb", "xb"]) -> AsyncBufferedIOBase:
-    if mode == "rb":
-        return await aiofiles.open(path, "rb")
-    return await aiofiles.open(path, "xb")
+async def _open(path: Path, mode: Mode) -> AsyncBufferedIOBase:
+    match mode:
+        case "rb":
+            return await aiofiles.open(path, "rb")
+        case "xb":
+            return await aiofiles.open(path, "xb")
+        case "ab":
+            return await aiofiles.open(path, "ab")
 
 
 async def read_pieces(path: Path, file: AsyncBufferedIOBase) -> AsyncGenerator[bytes]:

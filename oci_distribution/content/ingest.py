@@ -19,7 +19,7 @@ from oci_distribution.content.files import FILE_PIECE, in_thread, mapped_os_erro
 from oci_distribution.content.sources import verified
 from oci_distribution.spec.models import Descriptor
 
-__all__ = ["TEMPORARY_PREFIX", "ingest", "replace_file"]
+__all__ = ["TEMPORARY_PREFIX", "ingest", "ingest_verified", "replace_file", "write_pieces"]
 
 TEMPORARY_PREFIX = ".ingest-"
 """Begins the name of a file that is not whole yet; one that a killed process left may be deleted."""
@@ -39,10 +39,16 @@ async def ingest(stream: AsyncIterator[bytes], descriptor: Descriptor, path: Pat
         SizeMismatch: There are more or fewer bytes.
         StoreError: The operating system refuses.
     """
+    async with aclosing(verified(stream, descriptor)) as pieces:
+        await ingest_verified(pieces, path, aside=aside)
+
+
+async def ingest_verified(pieces: AsyncIterator[bytes], path: Path, *, aside: Path) -> None:
+    """Write to `path` a stream that raises before its end when it is not what it must be; see `ingest`."""
     temporary = _temporary_name(aside)
     async with _removed_on_failure(temporary):
-        async with open_file(temporary, "xb") as file, aclosing(verified(stream, descriptor)) as pieces:
-            await _write(temporary, file, pieces)
+        async with open_file(temporary, "xb") as file:
+            await write_pieces(temporary, file, pieces)
         with mapped_os_errors(path):
             await in_thread(partial(_publish, temporary, path))
 
@@ -62,7 +68,7 @@ async def _removed_on_failure(temporary: Path) -> AsyncGenerator[None]:
         raise
 
 
-async def _write(path: Path, file: AsyncBufferedIOBase, pieces: AsyncIterator[bytes]) -> None:
+async def write_pieces(path: Path, file: AsyncBufferedIOBase, pieces: AsyncIterator[bytes]) -> None:
     """Write pieces, as many at a time as are worth a thread hop."""
     batch: list[bytes] = []
     size = 0

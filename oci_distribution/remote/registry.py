@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from oci_distribution.content.protocols import MountPoint, PushOutcome
 from oci_distribution.content.sources import SourceLike, as_source, describe
 from oci_distribution.errors import ProtocolError
-from oci_distribution.remote import deletes, manifests, referrers
+from oci_distribution.remote import deletes, downloads, manifests, referrers
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.remote.blob_sources import blob_reader
 from oci_distribution.remote.listings import check_page_size, names
@@ -238,6 +240,43 @@ class Registry:
         return blob_reader(
             self.sender, self.host, repository, wanted, start=start, stop=stop, connections=connections
         )
+
+    async def download_blob(
+        self,
+        repository: str,
+        blob: Descriptor | str,
+        path: str | os.PathLike[str],
+        *,
+        resume: bool = False,
+        connections: int = 1,
+    ) -> Descriptor:
+        """Write a blob to a file, which is there whole and verified, or not at all (end-2).
+
+        Progress is told by `Downloaded` events, see `observe`.
+
+        Args:
+            repository: Name of the repository.
+            blob: Its descriptor, or its digest.
+            path: The file, which is replaced; its directory is made.
+            resume: Whether to keep what came when the download is broken off, in `<name>.<digest>.part`,
+                and to go on from there next time, in whatever process. What is kept is hashed again.
+            connections: How many parts to fetch at once, see `get_blob`.
+
+        Raises:
+            BlobUnknown: The repository does not hold it.
+            DigestMismatch: The bytes hash to something else.
+            StoreError: The file cannot be written, or another process is downloading to it.
+        """
+        target = Path(path)
+        if not resume:
+            return await downloads.download(self.get_blob(repository, blob, connections=connections), target)
+        known = blob if isinstance(blob, Descriptor) else await self.stat_blob(repository, blob)
+
+        def open_at(position: int) -> BlobReader:
+            return self.get_blob(repository, known, start=position, connections=connections)
+
+        await downloads.resume(open_at, known, target)
+        return known
 
     async def push_blob(
         self,

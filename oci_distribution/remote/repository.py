@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -76,6 +77,19 @@ class Blobs:
         """
         async with self.open(blob) as reader:
             return await reader.read(limit=limit)
+
+    async def download(
+        self,
+        blob: Descriptor | str,
+        path: str | os.PathLike[str],
+        *,
+        resume: bool = False,
+        connections: int = 1,
+    ) -> Descriptor:
+        """Write a blob to a file, whole and verified or not at all; see `Registry.download_blob`."""
+        return await self.registry.download_blob(
+            self.repository, blob, path, resume=resume, connections=connections
+        )
 
     async def push(self, data: SourceLike, *, media_type: str = MediaType.OCTET_STREAM) -> Descriptor:
         """Store bytes, a file or another source as a blob, and return its descriptor.

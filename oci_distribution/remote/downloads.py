@@ -1,0 +1,135 @@
+"""Blobs as files: whole and verified under their name, or not there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from oci_distribution.content.files import in_thread, mapped_os_errors, open_file, read_pieces
+from oci_distribution.content.ingest import ingest_verified, write_pieces
+from oci_distribution.content.sources import check
+from oci_distribution.errors import ContentError, StoreError
+from oci_distribution.events import Event, emit
+from oci_distribution.remote.blob_reader import BlobReader
+from oci_distribution.spec.digest import Hasher
+from oci_distribution.spec.models import Descriptor
+
+__all__ = ["Downloaded", "download", "resume"]
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded(Event):
+    """`position` bytes of a blob that is downloaded to a file are here."""
+
+    descriptor: Descriptor
+    position: int
+
+
+async def download(reader: BlobReader, path: Path) -> Descriptor:
+    """Read a blob into a file, which appears when it is whole and verified."""
+    async with reader:
+        with mapped_os_errors(path.parent):
+            await in_thread(partial(path.parent.mkdir, parents=True, exist_ok=True))
+        async with aclosing(_told(reader, reader.descriptor, 0)) as pieces:
+            await ingest_verified(pieces, path, aside=path.parent)
+        return reader.descriptor
+
+
+async def _told(pieces: AsyncIterator[bytes], blob: Descriptor, position: int) -> AsyncGenerator[bytes]:
+    async for piece in pieces:
+        position += len(piece)
+        yield piece
+        emit(Downloaded(blob, position))
+
+
+async def resume(open_at: Callable[[int], BlobReader], blob: Descriptor, path: Path) -> None:
+    """Go on with a download where it was broken off, by this process or another.
+
+    Args:
+        open_at: Returns a reader of the blob from a position on.
+        blob: What it must be.
+        path: The file. Beside it lies `<name>.<digest>.part`, until it is whole.
+    """
+    part = path.with_name(f"{path.name}.{blob.digest.encoded[:16]}.part")
+    with mapped_os_errors(path.parent):
+        await in_thread(partial(path.parent.mkdir, parents=True, exist_ok=True))
+    async with _locked(part):
+        hasher = await _rehashed(part, blob)
+        if not hasher.size or not await _completed(open_at, blob, part, hasher):
+            # Nothing was there, or it was damaged meanwhile: from the start.
+            await _fill(open_at, blob, part, blob.digest.hasher())
+        with mapped_os_errors(path):
+            await in_thread(partial(part.replace, path))
+
+
+async def _rehashed(part: Path, blob: Descriptor) -> Hasher:
+    """Hash what is there already; more than the blob has is no part of it, and is removed."""
+    hasher = blob.digest.hasher()
+    with mapped_os_errors(part):
+        size = await in_thread(lambda: part.stat().st_size if part.exists() else 0)
+        if size > blob.size:
+            await in_thread(part.unlink)
+    if 0 < size <= blob.size:
+        async with open_file(part, "rb") as file, aclosing(read_pieces(part, file)) as pieces:
+            async for piece in pieces:
+                hasher.update(piece)
+    return hasher
+
+
+async def _completed(
+    open_at: Callable[[int], BlobReader], blob: Descriptor, part: Path, hasher: Hasher
+) -> bool:
+    """Add what is missing to what was kept; False when that turns out not to be the blob's beginning."""
+    try:
+        await _fill(open_at, blob, part, hasher)
+    except ContentError:
+        return False
+    return True
+
+
+async def _fill(open_at: Callable[[int], BlobReader], blob: Descriptor, part: Path, hasher: Hasher) -> None:
+    """Add what is missing, and check the whole; when it is wrong, nothing of it is kept."""
+    position = hasher.size
+    try:
+        async with (
+            open_at(position) as reader,
+            open_file(part, "ab") as file,
+            aclosing(_hashed(reader, hasher)) as hashed,
+            aclosing(_told(hashed, blob, position)) as pieces,
+        ):
+            await write_pieces(part, file, pieces)
+        check(hasher, blob)
+    except ContentError:
+        with mapped_os_errors(part):
+            await in_thread(partial(part.unlink, missing_ok=True))
+        raise
+
+
+async def _hashed(pieces: AsyncIterator[bytes], hasher: Hasher) -> AsyncGenerator[bytes]:
+    async for piece in pieces:
+        hasher.update(piece)
+        yield piece
+
+
+@asynccontextmanager
+async def _locked(part: Path) -> AsyncGenerator[None]:
+    """Keep other processes off a file that is not whole yet."""
+    locked = part.with_name(f"{part.name}.lock")
+    lock = FileLock(locked)
+    with mapped_os_errors(part):
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise StoreError(f"{part} is being downloaded by somebody else") from None
+    try:
+        yield
+    finally:
+        with mapped_os_errors(part):
+            # First gone, then let go: who comes next makes a lock of their own.
+            locked.unlink(missing_ok=True)
+            lock.release()
