@@ -277,6 +277,9 @@ if TYPE_CHECKING:
         DockerManifestList as DockerManifestList,
     )
     from oci_distribution.spec.models import (
+        DockerManifestV1 as DockerManifestV1,
+    )
+    from oci_distribution.spec.models import (
         ImageIndex as ImageIndex,
     )
     from oci_distribution.spec.models import (
@@ -329,6 +332,7 @@ __all__ = [
     "Discovered",
     "DockerManifest",
     "DockerManifestList",
+    "DockerManifestV1",
     "Downloaded",
     "ErrorDetail",
     "Event",
@@ -450,7 +454,8 @@ _HOMES: Final = {
     "spec.manifest": "Manifest",
     "spec.mediatypes": "MediaType manifest_accept_header",
     "spec.models": (
-        "Descriptor DockerManifest DockerManifestList ImageIndex ImageManifest OpaqueManifest Platform"
+        "Descriptor DockerManifest DockerManifestList DockerManifestV1 ImageIndex ImageManifest "
+        "OpaqueManifest Platform"
     ),
     "spec.reference": "Reference",
     "transport.engine": "AiohttpTransport",

@@ -16,12 +16,14 @@ from oci_distribution.spec.models import (
     Descriptor,
     DockerManifest,
     DockerManifestList,
+    DockerManifestV1,
     ImageIndex,
     ImageManifest,
     OpaqueManifest,
     Platform,
 )
 from oci_distribution.spec.platform import as_platform, best_match
+from oci_distribution.spec.schema1 import signed_payload
 
 __all__ = ["Manifest", "ManifestContent"]
 
@@ -32,6 +34,8 @@ _MODELS: dict[str, type[ManifestContent]] = {
     MediaType.IMAGE_INDEX: ImageIndex,
     MediaType.DOCKER_MANIFEST: DockerManifest,
     MediaType.DOCKER_MANIFEST_LIST: DockerManifestList,
+    MediaType.DOCKER_MANIFEST_V1: DockerManifestV1,
+    MediaType.DOCKER_MANIFEST_V1_SIGNED: DockerManifestV1,
 }
 
 # What a server says that does not know: older proxies and file servers. It contradicts nothing.
@@ -67,10 +71,17 @@ class Manifest:
             DigestMismatch: They hash to something else.
             InvalidManifest: They are no manifest, are another kind than `media_type`, or are ambiguous.
         """
-        actual = Digest.of(raw, Digest(digest).algorithm if digest is not None else "sha256")
-        if digest is not None and actual != digest:
+        algorithm = Digest(digest).algorithm if digest is not None else "sha256"
+        actual = Digest.of(raw, algorithm)
+        # Checked before anything is made of the bytes, but for a signed schema 1, whose bytes are not what
+        # its digest is of.
+        if digest not in {None, actual} and b'"signatures"' not in raw:
             raise DigestMismatch(f"manifest hashes to {actual}, not to {digest}")
         kind = _media_type_of(raw, media_type)
+        if kind == MediaType.DOCKER_MANIFEST_V1_SIGNED and digest != actual:
+            actual = Digest.of(signed_payload(raw), algorithm)
+        if digest not in {None, actual}:
+            raise DigestMismatch(f"manifest hashes to {actual}, not to {digest}")
         return cls(raw, Descriptor(media_type=kind, digest=actual, size=len(raw)))
 
     @classmethod
@@ -216,7 +227,9 @@ def _kind_by_fields(document: dict[str, Any]) -> str:
     """The image specification only recommends mediaType; without it the fields tell."""
     if document.get("schemaVersion") == 1:
         return (
-            MediaType.DOCKER_MANIFEST_V1_SIGNED if "signatures" in document else MediaType.DOCKER_MANIFEST_V1
+            MediaType.DOCKER_MANIFEST_V1_SIGNED
+            if document.get("signatures")
+            else MediaType.DOCKER_MANIFEST_V1
         )
     if document.get("manifests") is not None:
         return MediaType.IMAGE_INDEX

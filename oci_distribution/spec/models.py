@@ -18,9 +18,11 @@ from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.mediatypes import MediaType, check_media_type
 
 __all__ = [
+    "BlobSum",
     "Descriptor",
     "DockerManifest",
     "DockerManifestList",
+    "DockerManifestV1",
     "ErrorBody",
     "ErrorEntry",
     "ImageIndex",
@@ -182,6 +184,28 @@ class OpaqueManifest(_Document):
     """A manifest of a type that we can read, but not interpret (Docker schema 1, the old artifact)."""
 
     media_type: str | None = None
+
+
+class BlobSum(_Document):
+    """A layer of a schema 1 manifest, which does not say how long it is."""
+
+    blob_sum: Digest
+
+
+class DockerManifestV1(OpaqueManifest):
+    """Docker's image manifest, version 2 schema 1: read, and neither made nor taken apart.
+
+    Args:
+        name: The repository that it was made for.
+        tag: The tag that it was made for.
+        architecture: Of the image.
+        fs_layers: The layers, the newest first.
+    """
+
+    name: str = ""
+    tag: str = ""
+    architecture: str = ""
+    fs_layers: ManyOf[BlobSum] = ()
 
 
 class ErrorEntry(_Document):

@@ -59,7 +59,7 @@ def test_the_asked_for_digest_is_the_algorithm() -> None:
         (IMAGE | {"mediaType": TYPES.DOCKER_MANIFEST}, TYPES.DOCKER_MANIFEST),
         (INDEX | {"mediaType": TYPES.DOCKER_MANIFEST_LIST}, TYPES.DOCKER_MANIFEST_LIST),
         ({"schemaVersion": 1, "fsLayers": []}, TYPES.DOCKER_MANIFEST_V1),
-        ({"schemaVersion": 1, "signatures": []}, TYPES.DOCKER_MANIFEST_V1_SIGNED),
+        ({"schemaVersion": 1, "signatures": []}, TYPES.DOCKER_MANIFEST_V1),
         ({"mediaType": TYPES.ARTIFACT_MANIFEST, "blobs": []}, TYPES.ARTIFACT_MANIFEST),
         (IMAGE | {"mediaType": "absent"}, TYPES.IMAGE_MANIFEST),
         (IMAGE | {"mediaType": ""}, TYPES.IMAGE_MANIFEST),
