@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import anyio
-from filelock import AsyncFileLock
+from filelock import FileLock, Timeout
 
 from oci_distribution.content.files import in_thread, mapped_os_errors, open_file, read_bounded, read_pieces
 from oci_distribution.content.ingest import TEMPORARY_PREFIX, ingest, replace_file
@@ -167,16 +167,17 @@ class Layout:
 
     @asynccontextmanager
     async def _lock(self) -> AsyncGenerator[None]:
-        # Not in a thread: a try takes microseconds, and so no cancellation can come between it and us.
-        lock = AsyncFileLock(self.path / LOCK, run_in_executor=False)
+        # Its asyncio form would leave a task behind whenever it is collected.
+        lock = FileLock(self.path / LOCK)
         async with self._turn:
             with mapped_os_errors(self.path / LOCK):
-                await lock.acquire(poll_interval=LOCK_POLL)
+                while not _took(lock):  # noqa: ASYNC110 - it may be another process that holds it
+                    await anyio.sleep(LOCK_POLL)
             try:
                 yield
             finally:
                 with mapped_os_errors(self.path / LOCK):
-                    await lock.release()
+                    lock.release()
 
     async def _create(self) -> None:
         """Make the layout, unless it is there."""
@@ -292,3 +293,12 @@ class Layout:
 def _checked(reference: str) -> str:
     """Return a digest as a `Digest`, and a tag as it is."""
     return Digest(reference) if ":" in reference else check_tag(reference)
+
+
+def _took(lock: FileLock) -> bool:
+    """Try once, in this thread: it takes microseconds, and no cancellation comes between the lock and us."""
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True

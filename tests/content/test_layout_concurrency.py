@@ -180,6 +180,15 @@ async def test_who_waits_for_the_lock_can_be_cancelled(root: Path) -> None:
     assert [tag async for tag in holder.tags()] == ["v1", "v2"]
 
 
+async def test_a_push_leaves_no_task_behind(root: Path) -> None:
+    """Whatever it started has ended when it returns."""
+    before = asyncio.all_tasks()
+
+    await push_image(oci.Layout(root), tag="v1")
+
+    assert asyncio.all_tasks() == before
+
+
 async def push_tag(layout: oci.Layout, tag: str) -> None:
     await push_image(layout, tag=tag)
 
