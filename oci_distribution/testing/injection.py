@@ -118,10 +118,11 @@ async def _cut(scope: Scope, receive: Receive) -> None:
     if transport is None:
         msg = "told to cut the connection, which only serve_registry can"
         raise ConnectionAbortedError(msg)
-    # A socket that does not linger is reset, and not closed in order.
-    sock = transport.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    if not transport.is_closing():
+        # A socket that does not linger is reset, and not closed in order.
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
     while (await receive())["type"] != "http.disconnect":
         pass
 

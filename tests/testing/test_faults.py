@@ -196,6 +196,12 @@ class Raw:
             self._writer.close()
         return bytes(received), False
 
+    async def leave(self, request: bytes) -> None:
+        """Hang up in the middle of a request."""
+        self._writer.write(request)
+        self._writer.close()
+        await self._writer.wait_closed()
+
 
 async def test_reset_before_the_answer(registry: RunningRegistry) -> None:
     """The connection is reset, and not a byte was answered."""
@@ -212,6 +218,18 @@ async def test_reset_in_the_body_of_a_request(registry: RunningRegistry) -> None
     head = b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     assert await connection.exchange(head + DATA[:1000]) == (b"", True)
     assert not registry.app.uploads
+
+
+async def test_nothing_to_reset(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that has hung up before is no error of the server's."""
+    async with serve_registry() as registry:
+        registry.faults.add(Fault(method="POST", reset_after=1000))
+        connection = await Raw.to(registry)
+        head = b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+        await connection.leave(head + DATA[:10])
+        while not registry.requests:  # noqa: ASYNC110 - turns of the loop, and no time
+            await asyncio.sleep(0)
+    assert not caplog.records
 
 
 async def test_lost_answer(remote: Remote, registry: RunningRegistry) -> None:
