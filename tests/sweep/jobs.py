@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import oci_distribution as oci
-from tests.sweep.world import SOURCE, TAG, TARGET, Held, World, image, read_layout, read_registry
+from tests.sweep.world import SOURCE, TAG, Held, World, image, read_layout, read_registry
 
 __all__ = ["JOBS", "Job"]
 
@@ -39,27 +39,27 @@ async def _pull(client: oci.Client, world: World) -> None:
 
 
 async def _push(client: oci.Client, world: World) -> None:
-    target = client.registry(world.target.url).repository(TARGET)
+    target = client.registry(world.target.url).repository(world.target_name)
     await oci.copy(oci.Layout(world.source_layout), TAG, target)
 
 
 async def _copy(client: oci.Client, world: World) -> None:
     source = client.registry(world.source.url).repository(SOURCE)
-    await oci.copy(source, TAG, client.registry(world.target.url).repository(TARGET))
+    await oci.copy(source, TAG, client.registry(world.target.url).repository(world.target_name))
 
 
 async def _mount(client: oci.Client, world: World) -> None:
     registry = client.registry(world.source.url)
-    await oci.copy(registry.repository(SOURCE), TAG, registry.repository(TARGET))
+    await oci.copy(registry.repository(SOURCE), TAG, registry.repository(world.target_name))
 
 
 JOBS = {
     job.name: job
     for job in (
         Job("pull", _pull, lambda world: read_layout(world.target_layout)),
-        Job("push", _push, lambda world: read_registry(world.target)),
-        Job("copy", _copy, lambda world: read_registry(world.target)),
-        Job("mount", _mount, lambda world: read_registry(world.source)),
+        Job("push", _push, lambda world: read_registry(world.target, world.target_name)),
+        Job("copy", _copy, lambda world: read_registry(world.target, world.target_name)),
+        Job("mount", _mount, lambda world: read_registry(world.source, world.target_name)),
     )
 }
 """By name; `mount` is a copy within one registry."""

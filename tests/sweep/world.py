@@ -26,7 +26,7 @@ from tests.disk import names_below, open_below
 __all__ = [
     "SOURCE",
     "TAG",
-    "TARGET",
+    "CountingApp",
     "Held",
     "World",
     "image",
@@ -112,6 +112,7 @@ class World:
     source: RunningRegistry
     target: RunningRegistry
     folder: Path
+    target_name: str = TARGET
 
     @property
     def registries(self) -> tuple[RunningRegistry, ...]:
@@ -126,25 +127,25 @@ class World:
     @property
     def target_layout(self) -> Path:
         """The layout that a job may make."""
-        return self.folder / "target"
+        return self.folder / self.target_name.replace("/", "-")
 
 
 @asynccontextmanager
-async def open_world() -> AsyncGenerator[World]:
-    """Open a fresh world."""
+async def open_world(app: type[CountingApp] = CountingApp) -> AsyncGenerator[World]:
+    """Open a fresh world, with registries of this kind."""
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
-        async with _serve(full=True) as source, _serve(full=False) as target:
+        async with _serve(app, full=True) as source, _serve(app, full=False) as target:
             world = World(source, target, Path(folder))
             _write_layout(world.source_layout)
             yield world
 
 
 @asynccontextmanager
-async def _serve(*, full: bool) -> AsyncGenerator[RunningRegistry]:
+async def _serve(kind: type[CountingApp], *, full: bool) -> AsyncGenerator[RunningRegistry]:
     storage = MemoryStorage()
     if full:
         _fill(storage)
-    app = CountingApp(storage=storage, auth=TokenAuth({USER.username: USER.password}))
+    app = kind(storage=storage, auth=TokenAuth({USER.username: USER.password}))
     async with serve_registry(app=app) as registry:
         yield registry
     app.close()
@@ -180,7 +181,7 @@ def _write_layout(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def new_client() -> AsyncGenerator[oci.Client]:
+async def new_client(transport: type[AiohttpTransport] = AiohttpTransport) -> AsyncGenerator[oci.Client]:
     """Open a client with few slots, so that some wait for them, and a clock that makes nobody wait."""
 
     async def provider(host: str, repository: str | None) -> oci.Credential:
@@ -189,7 +190,7 @@ async def new_client() -> AsyncGenerator[oci.Client]:
 
     clock = Clock()
     async with oci.Client(
-        transport=AiohttpTransport(proxies={}),
+        transport=transport(proxies={}),
         auth_provider=provider,
         slots=oci.Slots(requests=3, downloads=2, uploads=2),
     ) as client:
@@ -197,7 +198,7 @@ async def new_client() -> AsyncGenerator[oci.Client]:
         yield client
 
 
-def read_registry(registry: RunningRegistry, name: str = TARGET) -> Held:
+def read_registry(registry: RunningRegistry, name: str) -> Held:
     """Return what a repository holds, by its storage alone."""
     repository: Any = registry.app.storage.find(name)
     if repository is None:
@@ -225,8 +226,8 @@ def read_layout(folder: Path) -> Held:
 def inconsistencies(world: World) -> list[str]:
     """Return what points at something missing or damaged, in every target."""
     held = {
-        "the target registry": read_registry(world.target),
-        "the source registry": read_registry(world.source),
+        "the target registry": read_registry(world.target, world.target_name),
+        "the source registry": read_registry(world.source, world.target_name),
         "the layout": read_layout(world.target_layout),
     }
     return [f"{problem} in {where}" for where, what in held.items() for problem in _broken(what)]

@@ -1,0 +1,152 @@
+"""The cancellation sweep's machine: it cancels where it says, and finds what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import anyio
+import pytest
+
+import oci_distribution as oci
+from tests.sweep import attempts, cancellation
+from tests.sweep.attempts import ALL_JOBS, Aim, Outcome, attempt_all
+from tests.sweep.cancellation import Tally, plan
+from tests.sweep.jobs import JOBS, Job
+from tests.sweep.suspensions import Line, await_lines
+from tests.sweep.world import World
+
+
+def test_slice_of_the_sweep() -> None:
+    """A few of the points of a job: cancelled there, in both ways, nothing is left, and it can be done again."""
+    tally = Tally()
+    tally.add("mount", attempt_all([Aim("mount")]))
+    tally.add("mount", attempt_all(plan("mount", tally.seen["mount"])[::12]))
+    assert not tally.failed
+    assert len(tally.hit["mount"]) > 5
+    assert tally.cancelled_at < tally.reached < await_lines()
+
+
+def test_place_is_the_way_from_the_job_to_the_engine() -> None:
+    """Coroutines, generators and context managers on the way are seen: here from a sent body to its source."""
+    (outcome,) = attempt_all([Aim("copy")])
+    ways = [[line.path for line in place] for place in outcome.seen]
+    sending = [way for way in ways if "transport/upload.py" in way and way[-1] == "transport/engine.py"]
+    assert sending
+    assert set(sending[0]) > {
+        "transport/calls.py",
+        "mirror/copy.py",
+        "content/sources.py",
+        "remote/blob_body.py",
+    }
+
+
+def test_plan_has_every_suspension() -> None:
+    """The k-th for every k, and the first of each place in the other way, too."""
+    place, other = (Line("a.py", 1),), (Line("a.py", 2), Line("b.py", 3))
+    aims = plan("pull", {place: 3, other: 1})
+    assert [(aim.places, aim.before) for aim in aims if not aim.in_company] == [
+        (frozenset([place]), 0),
+        (frozenset([place]), 1),
+        (frozenset([place]), 2),
+        (frozenset([other]), 0),
+    ]
+    for known in (place, other):
+        assert {aim.how for aim in aims if aim.places == {known} and not aim.before} == {"task", "scope"}
+
+
+def test_summary_counts_runs() -> None:
+    """The last line has every count once, and fails with too few of the lines or with a failed run."""
+    near, far = (Line("a.py", 1),), (Line("a.py", 2),)
+    tally, aim = Tally(), Aim("pull", frozenset([near]))
+    tally.add("pull", [Outcome(aim, near, Counter([near]))])
+    assert cancellation.summary(tally) == (
+        "cancellation: 1 runs, 1 awaits of 1 reached (100 %), 0 wrong, 0 leaked, 0 hung"
+    )
+    assert cancellation.is_enough(tally)
+    tally.add("pull", [Outcome(aim, None, Counter([far]))])
+    assert not cancellation.is_enough(tally)
+    assert list(cancellation.problems(tally)) == ["not cancelled at: a.py:2"]
+    tally.add("pull", [Outcome(aim, far, leaked=["this", "that"], hung=["there"])])
+    assert not cancellation.is_enough(tally)
+    assert cancellation.summary(tally).endswith(
+        "3 runs, 2 awaits of 2 reached (100 %), 0 wrong, 1 leaked, 1 hung"
+    )
+
+
+KEPT: list[object] = []
+"""What nothing else refers to, and would be collected."""
+
+
+async def _ask(client: oci.Client, world: World) -> None:
+    with contextlib.suppress(oci.NotFound):
+        await client.registry(world.target.url).repository("a").resolve("v1")
+
+
+async def _swallow(client: oci.Client, world: World) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await _ask(client, world)
+    await JOBS["push"].run(client, world)
+
+
+async def _break(client: oci.Client, world: World) -> None:
+    try:
+        await _ask(client, world)
+    except asyncio.CancelledError:
+        raise oci.NotFound("nowhere") from None
+
+
+async def _leave_task(client: oci.Client, world: World) -> None:
+    try:
+        await _ask(client, world)
+    finally:
+        KEPT.append(asyncio.ensure_future(anyio.sleep(60)))
+
+
+async def _leave_file(client: oci.Client, world: World) -> None:
+    (world.folder / ".ingest-left").touch()
+    await _ask(client, world)
+
+
+async def _leave_generator(client: oci.Client, world: World) -> None:
+    tags: AsyncGenerator[str] = oci.Layout(world.source_layout).tags()
+    KEPT.append(tags)
+    await anext(tags)
+    await _ask(client, world)
+
+
+async def _hang(client: oci.Client, world: World) -> None:
+    try:
+        await _ask(client, world)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("run", "kind", "what"),
+    [
+        (_swallow, "wrong", "swallowed"),
+        (_break, "wrong", "raised NotFound"),
+        (_leave_task, "leaked", "the task sleep"),
+        (_leave_file, "leaked", ".ingest-left"),
+        (_leave_generator, "leaked", "Layout.tags"),
+        (_hang, "hung", "the task"),
+    ],
+)
+def test_what_is_left_is_found(
+    run: Callable[[oci.Client, World], Awaitable[None]],
+    kind: str,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job that is cancelled and does not clean up does not pass."""
+    monkeypatch.setattr(attempts, "PATIENCE", 0.3 if kind == "hung" else attempts.PATIENCE)
+    monkeypatch.setitem(ALL_JOBS, "bad", Job("bad", run, JOBS["push"].result))
+    (recorded,) = attempt_all([Aim("bad")])
+    asking = frozenset(place for place in recorded.seen if place and place[-1].path == "transport/engine.py")
+    (outcome,) = attempt_all([Aim("bad", asking)])
+    assert outcome.hit
+    assert any(what in found for found in getattr(outcome, kind)), outcome
