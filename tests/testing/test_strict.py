@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 import anyio
 import pytest
+from starlette.responses import Response
 from yarl import URL
 
 from oci_distribution.testing import (
     Fault,
+    Profile,
+    Quirk,
     RegistryApp,
     RunningRegistry,
     StrictViolation,
     Violation,
     serve_registry,
 )
+from oci_distribution.testing.calls import Call, Handler
+from oci_distribution.testing.injection import CONNECTION
+from oci_distribution.testing.uploads import patch_upload
 
 if TYPE_CHECKING:
     from tests.testing.conftest import Remote
@@ -190,6 +196,7 @@ async def test_chunk_after_a_short_one(remote: Remote) -> None:
     """Only the last chunk may be shorter than the registry's minimum."""
     location = await send_chunk(remote, await remote.start("a"), 0, b"12")
     assert broken(remote) == []
+    location = str((await remote.ask("GET", location)).headers["Location"])
     await remote.ask("PATCH", location, headers={"Content-Range": "2-5"}, data=b"3456")
     assert broken(remote) == ["chunk-minimum"]
 
@@ -223,6 +230,30 @@ async def test_client_is_not_blamed_for_an_answer_that_was_lost(remote: Remote) 
     await send_chunk(remote, location, 4, b"data")
     assert remote.registry.requests[-1].status == 202
     assert broken(remote) == []
+
+
+async def test_client_is_not_blamed_for_leaving_before_the_answer(make_remote: type[Remote]) -> None:
+    """What was sent to a connection that is closed, nobody was told."""
+
+    async def answer_nobody(call: Call, handler: Handler) -> Response:
+        response = await handler(call)
+        if not left:
+            left.append(call)
+            call.request.scope["extensions"][CONNECTION].abort()
+        return response
+
+    left: list[Call] = []
+    profile = Profile("leaving", (Quirk("answers nobody", "", (patch_upload,), answer_nobody),))
+    async with (
+        serve_registry(strict=True, profile=profile) as registry,
+        aiohttp.ClientSession(registry.url) as http,
+    ):
+        remote = make_remote(http, registry)
+        location = await remote.start("a")
+        with pytest.raises(aiohttp.ClientError):
+            await send_chunk(remote, location, 0, b"data")
+        await send_chunk(remote, location, 0, b"data")
+        assert registry.requests.lines()[-1].endswith("-> 416")
 
 
 async def test_client_is_not_blamed_for_a_fault(remote: Remote) -> None:
