@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from oci_distribution.testing.profiles import PROFILES, Profile
     from oci_distribution.testing.quirks.quirk import Quirk
     from oci_distribution.testing.record import RecordedRequest, RequestLog
-    from oci_distribution.testing.server import RunningRegistry, serve_registry
+    from oci_distribution.testing.server import RunningRegistry, ServerOptions, serve_registry
     from oci_distribution.testing.strict import StrictViolation, Violation
+    from oci_distribution.testing.threaded import NamespacedRegistry, serve_in_thread
     from oci_distribution.testing.tokens import TokenAuth
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Fault",
     "Faults",
     "MemoryStorage",
+    "NamespacedRegistry",
     "Profile",
     "Quirk",
     "RecordedRequest",
@@ -35,10 +37,12 @@ __all__ = [
     "RegistryOptions",
     "RequestLog",
     "RunningRegistry",
+    "ServerOptions",
     "StrictViolation",
     "TokenAuth",
     "User",
     "Violation",
+    "serve_in_thread",
     "serve_registry",
 ]
 
@@ -49,6 +53,7 @@ _MODULES = {
     "Fault": "faults",
     "Faults": "faults",
     "MemoryStorage": "memory",
+    "NamespacedRegistry": "threaded",
     "Profile": "profiles",
     "Quirk": "quirks.quirk",
     "RecordedRequest": "record",
@@ -56,10 +61,12 @@ _MODULES = {
     "RegistryOptions": "app",
     "RequestLog": "record",
     "RunningRegistry": "server",
+    "ServerOptions": "server",
     "StrictViolation": "strict",
     "TokenAuth": "tokens",
     "User": "auth",
     "Violation": "strict",
+    "serve_in_thread": "threaded",
     "serve_registry": "server",
 }
 

@@ -6,6 +6,8 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import anyio
 
@@ -54,6 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--token-auth", metavar="USER:PASSWORD", type=_user, action="append", help="want Bearer tokens"
     )
+    parser.add_argument("--tls", action="store_true", help="serve https, with a certificate made up for it")
+    parser.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        type=Path,
+        help="where to write the certificate that clients trust (default: a new file, named on stderr)",
+    )
     parser.add_argument(
         "--sparse", action="store_true", help="accept manifests before everything that they refer to is there"
     )
@@ -87,10 +96,24 @@ def _make_app(arguments: argparse.Namespace) -> RegistryApp:
     )
 
 
+def _write_certificate(pem: bytes, path: Path | None) -> None:
+    if path is not None:
+        path.write_bytes(pem)
+        return
+    with NamedTemporaryFile("wb", prefix="registry-ca-", suffix=".pem", delete=False) as file:
+        file.write(pem)
+    sys.stderr.write(f"clients have to trust {file.name}\n")
+    sys.stderr.flush()
+
+
 async def _serve(arguments: argparse.Namespace) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         app = _make_app(arguments)
-        async with serve_registry(app=app, address=arguments.address, port=arguments.port) as registry:
+        async with serve_registry(
+            app=app, address=arguments.address, port=arguments.port, tls=arguments.tls
+        ) as registry:
+            if arguments.tls:
+                _write_certificate(registry.ca_pem, arguments.ca_file)
             sys.stdout.write(f"{registry.url}\n")  # in one piece: somebody waits for this line
             sys.stdout.flush()
             async for _ in signals:
@@ -105,6 +128,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.ca_file is not None and not arguments.tls:
+        parser.error("--ca-file needs --tls")
     try:
         anyio.run(_serve, arguments)
     except OSError as error:

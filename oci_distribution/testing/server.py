@@ -9,7 +9,7 @@ import ssl as ssl_module
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import anyio
 import anyio.lowlevel
@@ -23,7 +23,10 @@ from oci_distribution.testing.injection import CONNECTION
 from oci_distribution.testing.record import RequestLog
 from oci_distribution.testing.strict import StrictViolation, Violation
 
-__all__ = ["RunningRegistry", "serve_registry"]
+if TYPE_CHECKING:
+    from oci_distribution.testing.tls import Authority
+
+__all__ = ["RunningRegistry", "ServerOptions", "serve_registry"]
 
 _LOGGER = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.ERROR)
@@ -42,12 +45,37 @@ class RunningRegistry:
         app: The application.
         scheme: `http` or `https`.
         host: Address and port, as it stands in references.
+        authority: Who vouches for it, when it serves https with a throw-away certificate.
     """
 
-    def __init__(self, app: RegistryApp, scheme: str, host: str) -> None:
+    def __init__(self, app: RegistryApp, scheme: str, host: str, authority: Authority | None = None) -> None:
         self.app = app
         self.host = host
         self.url: str = f"{scheme}://{host}"
+        self._authority = authority
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The certificate of the throw-away authority, to be written where clients look for theirs.
+
+        Raises:
+            RuntimeError: The registry was not started with `tls=True`.
+        """
+        return self._vouching().pem
+
+    def client_context(self) -> ssl_module.SSLContext:
+        """Return a context for clients that trusts this registry, and no other server.
+
+        Raises:
+            RuntimeError: The registry was not started with `tls=True`.
+        """
+        return self._vouching().client_context()
+
+    def _vouching(self) -> Authority:
+        if self._authority is None:
+            msg = "this registry has no authority of its own: start it with tls=True"
+            raise RuntimeError(msg)
+        return self._authority
 
     @property
     def faults(self) -> Faults:
@@ -71,11 +99,22 @@ class RunningRegistry:
         return f"<RunningRegistry {self.url}>"
 
 
+class ServerOptions(RegistryOptions, total=False):
+    """The options of `serve_registry`, for those who pass them on."""
+
+    address: str
+    port: int
+    tls: bool
+    ssl: ssl_module.SSLContext | None
+    app: RegistryApp | None
+
+
 @asynccontextmanager
 async def serve_registry(
     *,
     address: str = "127.0.0.1",
     port: int = 0,
+    tls: bool = False,
     ssl: ssl_module.SSLContext | None = None,
     app: RegistryApp | None = None,
     **options: Unpack[RegistryOptions],
@@ -85,16 +124,24 @@ async def serve_registry(
     Args:
         address: IP address to listen at.
         port: Port to listen at; a free one when 0.
-        ssl: Serve https with this context.
+        tls: Serve https with a certificate that is made up for it; `ca_pem` and `client_context` of what is
+            served make clients trust it.
+        ssl: Serve https with this context instead.
         app: Serve this registry instead of one made from the options.
         options: Those of `RegistryApp`.
 
     Raises:
         OSError: The port is taken.
         StrictViolation: At the end, when the app is `strict` and there are `violations`.
-        TypeError: Both an app and options.
+        TypeError: Both an app and options, or both `tls` and `ssl`.
     """
     own_app = None
+    authority = _authority() if tls else None
+    if authority is not None:
+        if ssl is not None:
+            msg = "tls=True makes a context of its own; leave out ssl"
+            raise TypeError(msg)
+        ssl = authority.server_context(address)
     if app is None:
         app = own_app = RegistryApp(**options)
     elif options:
@@ -103,7 +150,7 @@ async def serve_registry(
     server = _Server(app)
     host = await server.start(address, port, ssl)
     try:
-        yield RunningRegistry(app, "http" if ssl is None else "https", host)
+        yield RunningRegistry(app, "http" if ssl is None else "https", host, authority)
     finally:
         with anyio.CancelScope(shield=True):
             await server.stop()
@@ -114,6 +161,12 @@ async def serve_registry(
         raise StrictViolation(app.violations)
 
 
+def _authority() -> Authority:
+    from oci_distribution.testing.tls import Authority  # noqa: PLC0415 - a fifth of a second, for few
+
+    return Authority()
+
+
 class _Server:
     """uvicorn's protocol without its `Server`, which polls: stopping that one takes 200 ms."""
 
@@ -122,6 +175,7 @@ class _Server:
         self._config = uvicorn.Config(
             app,
             interface="asgi3",
+            http="httptools",
             lifespan="off",
             ws="none",
             log_config=None,

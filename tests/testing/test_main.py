@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -102,3 +103,24 @@ def test_storage_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     error = capsys.readouterr().err
     assert str(file) in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_tls(tmp_path: Path, named: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """The certificate to trust is written to the file that is given, or to one that is named."""
+    path = tmp_path / "ca.pem"
+    async with _run("--tls", *(["--ca-file", str(path)] if named else [])) as (_, url):
+        said = capfd.readouterr().err
+        if not named:
+            path = Path(said.split()[-1])
+        context = ssl.create_default_context(cafile=path)
+        path.unlink()
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/v2/", ssl=context) as answer:
+            assert (url.partition("://")[0], answer.status) == ("https", 200)
+
+
+def test_certificate_without_tls(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is none to write."""
+    with pytest.raises(SystemExit):
+        main(["--ca-file", "ca.pem"])
+    assert "--ca-file needs --tls" in capsys.readouterr().err

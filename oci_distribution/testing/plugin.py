@@ -1,0 +1,79 @@
+"""The pytest plugin: `oci_registry` and `oci_registry_factory`.
+
+pytest loads this module in every environment that has the package, so nothing is imported here before a
+fixture is used: neither the registry nor what it needs, which may not even be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, Unpack
+
+import pytest
+
+if TYPE_CHECKING:
+    from oci_distribution.testing.server import RunningRegistry, ServerOptions
+    from oci_distribution.testing.threaded import NamespacedRegistry
+
+__all__ = ["RegistryFactory", "oci_registry", "oci_registry_factory"]
+
+_EXTRA = frozenset({"httptools", "jwt", "starlette", "trustme", "uvicorn"})
+
+
+class RegistryFactory(Protocol):
+    """Starts registries."""
+
+    def __call__(self, **options: Unpack[ServerOptions]) -> RunningRegistry:
+        """Start a registry, which stops at the end of the test; the options are those of `serve_registry`."""
+        ...
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """Say what to install where a part of the extra is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
+            raise
+        hint = f"no {missing}: a registry to test against needs `pip install oci-distribution[testing]`"
+        pytest.fail(hint, pytrace=False)
+
+
+def _start(stack: ExitStack, **options: Unpack[ServerOptions]) -> RunningRegistry:
+    with _explained():
+        from oci_distribution.testing.threaded import serve_in_thread  # noqa: PLC0415 - only when it is used
+
+        return stack.enter_context(serve_in_thread(**options))
+
+
+@pytest.fixture(scope="session")
+def _oci_registry_server() -> Generator[RunningRegistry]:
+    with ExitStack() as stack:
+        yield _start(stack)
+
+
+@pytest.fixture
+def oci_registry(_oci_registry_server: RunningRegistry) -> Generator[NamespacedRegistry]:
+    """A running registry on a loopback port, with a namespace that no other test uses.
+
+    One server in a thread of its own serves all tests of a session (of each worker, with xdist).
+    """
+    from oci_distribution.testing.threaded import NamespacedRegistry  # noqa: PLC0415 - loaded by now
+
+    registry = NamespacedRegistry(_oci_registry_server)
+    yield registry
+    registry.faults.clear()
+
+
+@pytest.fixture
+def oci_registry_factory() -> Generator[RegistryFactory]:
+    """A function that starts a registry of its own, with the options of `serve_registry`.
+
+    Each runs in a thread of its own and stops at the end of the test.
+    """
+    with ExitStack() as stack:
+        yield partial(_start, stack)
