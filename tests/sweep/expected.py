@@ -35,7 +35,18 @@ _REFUSALS = ("400", "401", "403", "404", "405", "413", "416")
 
 # The first one that fits decides.
 _RULES = (
-    Rule("* token", (*_REFUSALS, "429 for hours"), ("TokenError",), "a refusal of the token server is final"),
+    Rule(
+        "* token",
+        (*_REFUSALS, "429 for hours"),
+        ("TokenError", COMPLETES),
+        "a refusal of the token server is final; it completes when the token was only for a mount",
+    ),
+    Rule(
+        "POST mount",
+        (*_REFUSALS, "429 for hours", "redirect to nowhere", "no location", "location elsewhere"),
+        (COMPLETES,),
+        "what cannot be mounted is pushed, and what is mounted needs no location",
+    ),
     Rule(
         "* token",
         ("answer corrupted", "answer truncated"),
@@ -45,8 +56,8 @@ _RULES = (
     Rule(
         "* token",
         ("redirect elsewhere", "redirect to nowhere"),
-        ("TokenError",),
-        "secrets follow no redirect",
+        ("TokenError", COMPLETES),
+        "secrets follow no redirect; it completes when the token was only for a mount",
     ),
     Rule("*", ("429 for hours",), ("TooManyRequests",), "a wait of hours is the user's to decide"),
     Rule("HEAD blob", ("404",), (COMPLETES,), "what is not there is pushed"),
@@ -54,7 +65,6 @@ _RULES = (
         "HEAD manifest", ("403", "404", "405"), (COMPLETES,), "GET says more, and what is not there is pushed"
     ),
     Rule("HEAD *", ("400", "413"), ("ResponseError",), "an answer without a body has no code"),
-    Rule("POST mount", _REFUSALS, (COMPLETES,), "what cannot be mounted is pushed"),
     Rule("*", ("400", "405"), ("Unsupported",), "a refusal is final"),
     Rule("*", ("401",), ("Unauthorized",), "it says not how to do better"),
     Rule("*", ("403",), ("Denied",), "a refusal is final"),
