@@ -1,11 +1,11 @@
-"""Run the benchmarks that are named, or all: `python -m benchmarks [copying] [embedded_registry]…`."""
+"""Run the benchmarks that are named, or all: `python -m benchmarks [copying] [reading]…`."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("copying", "small_requests", "embedded_registry")
+BENCHMARKS = ("copying", "small_requests", "reading", "embedded_registry")
 
 
 def main(names: list[str]) -> int:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -17,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urljoin
 
 import oci_distribution as oci
+from benchmarks.content import Blob, make_blob, scratch
 from benchmarks.copy_once import peak_memory
 from benchmarks.services import debian_registry, embedded_registry, require
 from benchmarks.small_requests import push_image
@@ -33,23 +30,6 @@ SMALL, LARGE = 64 << 20, 1 << 30
 GROWTH_LIMIT = 10 << 20
 NAME = "bench/curl"
 OURS, THEIRS = "embedded", "docker-registry"
-
-
-class Blob(NamedTuple):
-    """A blob in a file."""
-
-    path: Path
-    digest: str
-
-
-def make_blob(path: Path, size: int) -> Blob:
-    """Write a blob of `size` bytes."""
-    piece, hasher = os.urandom(1 << 20), hashlib.sha256()
-    with path.open("wb") as file:
-        for _ in range(size // len(piece)):
-            file.write(piece)
-            hasher.update(piece)
-    return Blob(path, f"sha256:{hasher.hexdigest()}")
 
 
 def curl(*arguments: str | Path) -> str:
@@ -111,14 +91,6 @@ def measure(host: str, blob: Blob) -> Seconds:
     seconds = Seconds(pushed - began, pulled - pushed, perf_counter() - pulled)
     delete(host, blob)
     return seconds
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Yield a folder, in memory if the system has one there: the disk is not what we measure."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="oci-bench-", dir=memory if memory.is_dir() else None) as name:
-        yield Path(name)
 
 
 def compare_speed(folder: Path, rounds: int) -> bool:

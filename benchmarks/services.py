@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -26,7 +27,8 @@ http: {{addr: "127.0.0.1:{port}"}}
 
 def require(tool: str) -> str:
     """Return the path of a tool, or end with a sentence that says what is missing."""
-    path = shutil.which(tool)
+    # Debian keeps servers out of the PATH of who is not root.
+    path = shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
     if path is None:
         raise SystemExit(f"the benchmark needs {tool!r} on PATH (CONTRIBUTING.md says where it comes from)")
     return path
@@ -103,6 +105,20 @@ def wait_for(url: str) -> None:
             urllib.request.urlopen(url, timeout=1).close()
         except urllib.error.HTTPError:
             return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def wait_for_port(host: str, port: int) -> None:
+    """Wait until a server takes connections; for one whose certificate nobody else knows."""
+    deadline = time.monotonic() + START_DEADLINE
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=1).close()
         except OSError:
             if time.monotonic() > deadline:
                 raise

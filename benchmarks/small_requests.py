@@ -16,7 +16,9 @@ from benchmarks.services import distribution
 
 TASKS = 100
 REQUESTS = 3000
-RATIO_LIMIT = 0.5
+RATIO_LIMIT = 0.55
+CPU_LIMIT = 300
+"""Microseconds of our processor that a request may cost."""
 ROUNDS = 7
 
 
@@ -75,13 +77,14 @@ async def compare(host: str, rounds: int) -> dict[str, list[tuple[float, float]]
 
 
 def run(rounds: int = ROUNDS) -> bool:
-    """Run the benchmark, print its table, and say whether the limit holds."""
+    """Run the benchmark, print its table, and say whether the limits hold."""
     with tempfile.TemporaryDirectory(prefix="oci-bench-") as name, distribution(Path(name)) as host:
         figures = asyncio.run(compare(host, rounds))
     rates = {tool: median(rate for rate, _ in values) for tool, values in figures.items()}
+    costs = {tool: median(cpu for _, cpu in values) for tool, values in figures.items()}
+    ratio = rates["oci-distribution"] / rates["aiohttp"]
     print(f"manifest GETs at {TASKS} tasks against distribution v3, median of {rounds}")
-    for tool, values in figures.items():
-        cpu = median(cpu for _, cpu in values)
-        ratio = rates[tool] / rates["aiohttp"]
-        print(f"  {tool:<18} {rates[tool]:6.0f} /s   {ratio:5.2f} × aiohttp   {cpu:4.0f} µs")
-    return rates["oci-distribution"] >= RATIO_LIMIT * rates["aiohttp"]
+    for tool, rate in rates.items():
+        print(f"  {tool:<18} {rate:6.0f} /s   {costs[tool]:4.0f} µs of our processor each")
+    print(f"  {ratio:.2f} × aiohttp (at least {RATIO_LIMIT}), at most {CPU_LIMIT} µs")
+    return ratio >= RATIO_LIMIT and costs["oci-distribution"] <= CPU_LIMIT
