@@ -208,7 +208,7 @@ def _checked(media_type: str) -> str:
 def _load(raw: bytes) -> dict[str, Any]:
     try:
         # Decoded first: the standard library would take UTF-16, too, which nobody else does.
-        document = json.loads(raw.decode(), object_pairs_hook=_distinct_keys)
+        document = _DECODER.decode(raw.decode())
     except (ValueError, RecursionError):
         raise InvalidManifest("manifest is malformed: not JSON") from None
     if not isinstance(document, dict):
@@ -221,6 +221,10 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) != len(pairs):
         raise InvalidManifest("manifest is ambiguous: a key stands in it twice")
     return document
+
+
+# Made once: `json.loads` would make one for each manifest.
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct_keys)
 
 
 def _kind_by_fields(document: dict[str, Any]) -> str:

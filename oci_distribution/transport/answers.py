@@ -88,7 +88,10 @@ class OpenAnswer:
         with mapped_failures(self._request):
             async for piece in self._response.stream:  # type: ignore[union-attr]
                 yield piece
-        await self.aclose()
+        # Nothing is left that could keep us waiting: no deadline, which costs as much as all the rest here.
+        if not self._closed:
+            self._closed = True
+            await self._stack.aclose()
 
     async def read(self, limit: int) -> Answer:
         """Return the whole answer, and close it.

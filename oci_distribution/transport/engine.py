@@ -16,7 +16,7 @@ import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -341,8 +341,7 @@ def _joined(scheme: str, netloc: bytes, target: bytes) -> yarl.URL:
     return yarl.URL.build(scheme=scheme, authority=netloc.decode("ascii"), path=target.decode(), encoded=True)
 
 
-@asynccontextmanager
-async def _head_deadline(request: httpx.Request, upload: Upload | None) -> AsyncGenerator[None]:
+def _head_deadline(request: httpx.Request, upload: Upload | None) -> asyncio.Timeout:
     """Limit the time until the head of the answer, from the last byte of the body on.
 
     aiohttp's own timer measures silence, starts again with each 1xx answer, and is gone after the first.
@@ -350,21 +349,18 @@ async def _head_deadline(request: httpx.Request, upload: Upload | None) -> Async
     timeout = request.extensions.get("timeout", {})
     read: float | None = timeout.get("read")
     if read is None:
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as timer:
+        return asyncio.timeout(None)
+    if upload is None:
+        return asyncio.timeout((timeout.get("connect") or 0.0) + read)
+    timer = asyncio.timeout(None)
+    upload.on_complete = partial(_restart, timer, read)
+    return timer
 
-        def start(patience: float) -> None:
-            # Too late is no matter: the answer is here, and nobody waits any more.
-            with suppress(RuntimeError):
-                timer.reschedule(loop.time() + patience)
 
-        if upload is None:
-            start((timeout.get("connect") or 0.0) + read)
-        else:
-            upload.on_complete = partial(start, read)
-        yield
+def _restart(timer: asyncio.Timeout, patience: float) -> None:
+    # Too late is no matter: the answer is here, and nobody waits any more.
+    with suppress(RuntimeError):
+        timer.reschedule(asyncio.get_running_loop().time() + patience)
 
 
 def _timeout(request: httpx.Request) -> aiohttp.ClientTimeout:

@@ -171,7 +171,9 @@ class Sender:
 
     async def _retrying(self, once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         return await self.repeat(
-            call.host, call.endpoint, lambda attempt: once(replace(call, attempt=attempt))
+            call.host,
+            call.endpoint,
+            lambda attempt: once(call if attempt == call.attempt else replace(call, attempt=attempt)),
         )
 
     async def repeat(self, host: Host, endpoint: Endpoint, once: Callable[[int], Awaitable[T]]) -> T:
@@ -290,7 +292,7 @@ class Sender:
         context = call.context
         stack = AsyncExitStack()
         try:
-            stack.callback(await self._pace(Origin.of(call.url)).acquire(call.endpoint.kind))
+            stack.callback(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
             with mapped_failures(context):
                 request = await self._request(call, authorization, stack)
                 began = self._note_sent(call, context)
