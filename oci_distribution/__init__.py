@@ -245,6 +245,7 @@ if TYPE_CHECKING:
     from oci_distribution.remote.blob_reader import BlobReader as BlobReader
     from oci_distribution.remote.client import Client as Client
     from oci_distribution.remote.downloads import Downloaded as Downloaded
+    from oci_distribution.remote.failover import MirrorFailed as MirrorFailed
     from oci_distribution.remote.registry import Registry as Registry
     from oci_distribution.remote.repository import (
         Blobs as Blobs,
@@ -295,6 +296,7 @@ if TYPE_CHECKING:
     from oci_distribution.transport.calls import Timeouts as Timeouts
     from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
     from oci_distribution.transport.hosts import HostConfig as HostConfig
+    from oci_distribution.transport.hosts import Mirror as Mirror
     from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
     from oci_distribution.transport.pacing import Slots as Slots
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
@@ -361,6 +363,8 @@ __all__ = [
     "MemoryChallengeCache",
     "MemoryStore",
     "MemoryTokenCache",
+    "Mirror",
+    "MirrorFailed",
     "MountPoint",
     "NameInvalid",
     "NameUnknown",
@@ -447,6 +451,7 @@ _HOMES: Final = {
     "remote.blob_reader": "BlobReader",
     "remote.client": "Client",
     "remote.downloads": "Downloaded",
+    "remote.failover": "MirrorFailed",
     "remote.registry": "Registry",
     "remote.repository": "Blobs Manifests Referrers Repository Tags",
     "spec.digest": "Digest Hasher",
@@ -459,7 +464,7 @@ _HOMES: Final = {
     ),
     "spec.reference": "Reference",
     "transport.engine": "AiohttpTransport",
-    "transport.hosts": "HostConfig",
+    "transport.hosts": "HostConfig Mirror",
     "transport.http_client": "RegistryHTTPClient",
     "transport.pacing": "Slots",
     "transport.retry": "RetryPolicy",

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from oci_distribution.errors import (
     Attempt,
     BlobUnknown,
+    ContentError,
     NameUnknown,
+    NotFound,
     ProtocolError,
     RequestError,
     SizeMismatch,
     TimeoutExceeded,
     TransportError,
 )
+from oci_distribution.events import emit
+from oci_distribution.remote.failover import MirrorFailed, Place, exclude
+from oci_distribution.spec import endpoints
+from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.endpoints import Endpoint
-from oci_distribution.spec.headers import parse_content_range, range_header
+from oci_distribution.spec.headers import parse_content_length, parse_content_range, range_header
 from oci_distribution.transport.answers import OpenAnswer
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.sender import Sender
 
-__all__ = ["BlobBody"]
+__all__ = ["BlobBody", "whole_length"]
 
 PROGRESS = 1 << 20
 """Bytes after which a break counts as the first again: by one at a time a registry could keep us for ever."""
@@ -34,8 +40,9 @@ class BlobBody:
 
     Args:
         sender: Sends the requests.
-        host: The registry.
-        endpoint: Asks for the blob.
+        places: Where to ask, in order: mirrors, and at last the registry itself.
+        digest: Which blob.
+        size: Length of the whole blob in bytes, if it is known.
         urls: Other places to get it from, when the registry does not hold it; asked without authorization.
         start: First byte wanted.
         stop: Where to stop; None for the end, and a body that is longer than it should be is passed on so.
@@ -44,23 +51,44 @@ class BlobBody:
     def __init__(
         self,
         sender: Sender,
-        host: Host,
-        endpoint: Endpoint,
+        places: Sequence[Place],
+        digest: Digest,
         *,
+        size: int | None,
         urls: tuple[str, ...] = (),
         start: int = 0,
         stop: int | None = None,
     ) -> None:
         self._sender = sender
-        self._host = host
-        self._endpoint = endpoint
+        self._places = places
+        self._at = 0
+        self._digest = digest
+        self._size = size
         self._urls = urls
         self._start = start
         self._stop = stop
-        self._size: int | None = None
         self._etag: str | None = None
+        self._foreign: str | None = None
+        self._served: set[int] = set()
         self.answer: OpenAnswer | None = None
         """The newest answer; None before there is one."""
+
+    @property
+    def _host(self) -> Host:
+        return self._places[self._at].host
+
+    @property
+    def _home(self) -> Host:
+        return self._places[-1].host
+
+    @property
+    def _is_mirror(self) -> bool:
+        return self._at < len(self._places) - 1
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        endpoint = endpoints.get_blob(self._places[self._at].repository, self._digest)
+        return endpoint if self._foreign is None else replace(endpoint, target=self._foreign)
 
     async def open(self) -> OpenAnswer:
         """Ask for the first time, and return the answer.
@@ -69,19 +97,49 @@ class BlobBody:
             BlobUnknown: Neither the registry nor another place has it.
         """
         try:
-            answer = await self._ask(self._start)
+            return await self._ask_in_turn(self._start)
         except (BlobUnknown, NameUnknown) as error:
-            answer = await self._ask_elsewhere(error)
-        etag: str | None = answer.headers.get("ETag")
-        self._etag = etag if etag is not None and not etag.startswith("W/") else None
-        return answer
+            return await self._ask_elsewhere(error)
+
+    async def _ask_in_turn(self, position: int) -> OpenAnswer:
+        """Ask where we are, and from there on at the next places until one answers."""
+        while self._is_mirror:
+            try:
+                answer = await self._ask(position)
+                self._check_length(answer)
+            except (ContentError, NotFound, RequestError) as error:
+                await self.aclose()
+                self._leave_mirror(error)
+            else:
+                return answer
+        return await self._ask(position)
+
+    def _check_length(self, answer: OpenAnswer) -> None:
+        length = whole_length(answer)
+        if length is not None and self._size is not None and length != self._size:
+            raise SizeMismatch(f"{self._digest} is announced with {length} bytes, not {self._size}")
+
+    def _leave_mirror(self, error: Exception) -> None:
+        if isinstance(error, ContentError):
+            exclude(self._sender, self._home, self._host, error)
+        else:
+            emit(MirrorFailed(self._home.registry, self._host.registry, str(error), excluded=False))
+        self._at += 1
+        self._etag = None
+
+    def blame(self, error: ContentError) -> bool:
+        """Exclude the mirrors that bytes came from which turned out wrong; False when there were none."""
+        mirrors = [self._places[index].host for index in self._served if index < len(self._places) - 1]
+        for mirror in mirrors:
+            exclude(self._sender, self._home, mirror, error)
+        return bool(mirrors)
 
     async def _ask_elsewhere(self, refusal: BlobUnknown | NameUnknown) -> OpenAnswer:
         """Ask at the places that the descriptor names ("foreign layers"), which get no authorization."""
         for url in self._urls:
             try:
-                self._sender.check_target(self._host, url, refusal.context)
-                self._endpoint = replace(self._endpoint, target=url)
+                self._sender.check_target(self._home, url, refusal.context)
+                self._foreign = url
                 return await self._ask(self._start)
             except RequestError as error:
                 refusal.add_note(f"{url}: {error}")
@@ -95,6 +153,7 @@ class BlobBody:
             if self._etag is not None:
                 headers.append(("If-Range", self._etag))
         answer = self.answer = await self._sender.open(self._host, self._endpoint, headers=headers)
+        self._served.add(self._at)
         if answer.status == 206:
             shown = answer.headers.get("Content-Range")
             given = parse_content_range(shown)
@@ -103,6 +162,8 @@ class BlobBody:
                 await answer.aclose()
                 message = f"asked for the blob from byte {position} on, the registry answered {shown!r}"
                 raise ProtocolError(message, context=answer.context)
+        etag: str | None = answer.headers.get("ETag")
+        self._etag = etag if etag is not None and not etag.startswith("W/") else None
         return answer
 
     def widen(self, stop: int) -> None:
@@ -144,8 +205,11 @@ class BlobBody:
                 if position - counted_from >= PROGRESS:
                     attempts.clear()
                     counted_from = position
-                await self._sender.wait_to_repeat(self._host, self._endpoint, error, attempts)
-            answer = await self._ask(position)
+                if self._is_mirror:
+                    self._leave_mirror(error)
+                else:
+                    await self._sender.wait_to_repeat(self._host, self._endpoint, error, attempts)
+            answer = await self._ask_in_turn(position)
         if self._stop is not None and position < stop:
             raise SizeMismatch(f"the blob ended at byte {position}, before {stop}").about(answer.context)
 
@@ -167,6 +231,14 @@ class BlobBody:
                 if left == 0:
                     return
                 watch.wait()
+
+
+def whole_length(answer: OpenAnswer) -> int | None:
+    """Return how long the whole blob is, as an answer with all or a part of it says."""
+    if answer.status != 206:
+        return parse_content_length(answer.headers.get("Content-Length"))
+    given = parse_content_range(answer.headers.get("Content-Range"))
+    return None if given is None else given.total
 
 
 class _Watch:

@@ -9,8 +9,8 @@ from typing import Protocol, Self
 
 from oci_distribution.content.sources import verified
 from oci_distribution.errors import ContentError, InvalidArgument, LimitExceeded, SizeMismatch
+from oci_distribution.remote.blob_body import whole_length
 from oci_distribution.spec.digest import Digest
-from oci_distribution.spec.headers import parse_content_length, parse_content_range
 from oci_distribution.spec.mediatypes import MediaType
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.transport.answers import OpenAnswer
@@ -35,6 +35,10 @@ class Body(Protocol):
 
     def pieces(self, size: int) -> AsyncGenerator[bytes]:
         """Hand out the bytes; `size` is that of the whole blob."""
+        ...
+
+    def blame(self, error: ContentError) -> bool:
+        """Do not ask a mirror again whose bytes were wrong; False when none is to blame."""
         ...
 
     async def aclose(self) -> None:
@@ -69,6 +73,8 @@ class BlobReader:
         self._ended = False
         self._closed = False
         self._read = False
+        self.is_mirror_to_blame: bool = False
+        """Whether wrong bytes came from a mirror, which is not asked any more: another reader may succeed."""
         _check_range(start, stop, blob.size if isinstance(blob, Descriptor) else None)
 
     @property
@@ -219,6 +225,7 @@ class BlobReader:
         except ContentError as error:
             if body.answer is not None:
                 error.about(body.answer.context)
+            self.is_mirror_to_blame = body.blame(error)
             raise
         self._verified = whole
         self._ended = True
@@ -243,7 +250,7 @@ def _described(blob: Descriptor | Digest, answer: OpenAnswer | None) -> Descript
     if answer is None:
         assert isinstance(blob, Descriptor)
         return blob
-    length = _whole_length(answer)
+    length = whole_length(answer)
     if isinstance(blob, Digest):
         if length is None:
             reason = "the registry does not say how long the blob is; ask by descriptor"
@@ -254,11 +261,3 @@ def _described(blob: Descriptor | Digest, answer: OpenAnswer | None) -> Descript
             answer.context
         )
     return blob
-
-
-def _whole_length(answer: OpenAnswer) -> int | None:
-    """Return how long the whole blob is, as an answer with all or a part of it says."""
-    if answer.status != 206:
-        return parse_content_length(answer.headers.get("Content-Length"))
-    given = parse_content_range(answer.headers.get("Content-Range"))
-    return None if given is None else given.total

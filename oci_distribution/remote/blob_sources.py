@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from oci_distribution.content.files import to_its_end
-from oci_distribution.errors import InvalidArgument
+from oci_distribution.errors import ContentError, InvalidArgument
 from oci_distribution.remote.blob_body import BlobBody
 from oci_distribution.remote.blob_reader import BlobReader, Body
-from oci_distribution.spec import endpoints
+from oci_distribution.remote.failover import places
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.transport.answers import OpenAnswer
@@ -39,12 +39,13 @@ def blob_reader(
         raise InvalidArgument("a blob needs at least one connection")
     if connections > 1 and not isinstance(blob, Descriptor):
         raise InvalidArgument("several connections need the size: give a descriptor, which `stat` returns")
-    digest, urls = (blob.digest, blob.urls) if isinstance(blob, Descriptor) else (blob, ())
-    endpoint = endpoints.get_blob(repository, digest)
+    size, urls = (blob.size, blob.urls) if isinstance(blob, Descriptor) else (None, ())
+    digest = blob.digest if isinstance(blob, Descriptor) else blob
+    where = places(sender, host, repository, by_digest=True)
     data = _held(blob)
 
     def part(begin: int, end: int | None) -> BlobBody:
-        return BlobBody(sender, host, endpoint, urls=urls, start=begin, stop=end)
+        return BlobBody(sender, where, digest, size=size, urls=urls, start=begin, stop=end)
 
     def body(begin: int, end: int | None) -> Body:
         if data is not None:
@@ -82,6 +83,11 @@ class _Inline:
         if self._data:
             yield self._data
 
+    def blame(self, error: ContentError) -> bool:
+        """Blame nobody: they were checked."""
+        del error
+        return False
+
     async def aclose(self) -> None:
         """Do nothing."""
 
@@ -99,6 +105,7 @@ class _Parallel:
         self._begin = start + PART
         self._connections = connections
         self._first = part(start, min(start + PART, stop))
+        self._bodies = [self._first]
         self._tasks: deque[asyncio.Task[list[bytes]]] = deque()
 
     @property
@@ -130,8 +137,15 @@ class _Parallel:
     def _fetch_ahead(self, size: int, connections: int) -> None:
         while self._begin < self._stop and len(self._tasks) < connections:
             end = min(self._begin + PART, self._stop)
-            self._tasks.append(asyncio.create_task(_fetched(self._part(self._begin, end), size)))
+            body = self._part(self._begin, end)
+            self._bodies.append(body)
+            self._tasks.append(asyncio.create_task(_fetched(body, size)))
             self._begin = end
+
+    def blame(self, error: ContentError) -> bool:
+        """Blame every mirror that a part came from: which of them was wrong cannot be told."""
+        blamed = [body.blame(error) for body in self._bodies]
+        return any(blamed)
 
     async def aclose(self) -> None:
         """End what is on its way."""

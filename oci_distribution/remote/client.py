@@ -22,8 +22,8 @@ from oci_distribution.remote.registry import MAX_MANIFEST, Registry
 from oci_distribution.remote.repository import Repository
 from oci_distribution.spec.reference import Reference, check_registry, check_tag, split_scheme
 from oci_distribution.spec.urls import Origin
-from oci_distribution.transport.calls import Host, Timeouts
-from oci_distribution.transport.hosts import DEFAULT_HOSTS, HostConfig, host_origin
+from oci_distribution.transport.calls import Timeouts
+from oci_distribution.transport.hosts import DEFAULT_HOSTS, HostConfig, configured_host
 from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClient
 from oci_distribution.transport.pacing import Slots
 from oci_distribution.transport.retry import RetryPolicy
@@ -193,8 +193,8 @@ class Client:
 
     def _registry(self, name: str, scheme: str | None) -> Registry:
         config = self._hosts.get(name) or HostConfig()
-        origin = host_origin(name, scheme=scheme, config=config)
-        return Registry(self._sender, Host(name, origin, config.pages_without_link), self._max_manifest)
+        host = configured_host(name, scheme=scheme, config=config)
+        return Registry(self._sender, host, self._max_manifest)
 
     def __repr__(self) -> str:
         return f"<Client with {self._http!r}>"

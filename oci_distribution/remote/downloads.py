@@ -30,11 +30,21 @@ class Downloaded(Event):
     position: int
 
 
-async def download(reader: BlobReader, path: Path) -> Descriptor:
+async def download(open_reader: Callable[[], BlobReader], path: Path) -> Descriptor:
     """Read a blob into a file, which appears when it is whole and verified."""
+    with mapped_os_errors(path.parent):
+        await in_thread(partial(path.parent.mkdir, parents=True, exist_ok=True))
+    while True:
+        reader = open_reader()
+        try:
+            return await _read_into(reader, path)
+        except ContentError:
+            if not reader.is_mirror_to_blame:
+                raise
+
+
+async def _read_into(reader: BlobReader, path: Path) -> Descriptor:
     async with reader:
-        with mapped_os_errors(path.parent):
-            await in_thread(partial(path.parent.mkdir, parents=True, exist_ok=True))
         async with aclosing(_told(reader, reader.descriptor, 0)) as pieces:
             await ingest_verified(pieces, path, aside=path.parent)
         return reader.descriptor

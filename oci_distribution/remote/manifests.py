@@ -18,6 +18,7 @@ from oci_distribution.errors import (
     Unsupported,
     UnsupportedError,
 )
+from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.remote.uploads import SMALL_ANSWER
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
@@ -42,25 +43,43 @@ _CONFIGS = frozenset({MediaType.IMAGE_CONFIG, MediaType.DOCKER_CONFIG})
 async def stat(registry: Registry, repository: str, reference: str) -> Descriptor:
     """Return the descriptor of a manifest: by HEAD, or by GET where the HEAD cannot tell."""
     digest = checked_reference(repository, reference)
+    return await asked_in_turn(
+        registry,
+        repository,
+        lambda place, name: _stat(place, name, reference, digest),
+        by_digest=digest is not None,
+    )
+
+
+async def _stat(registry: Registry, repository: str, reference: str, digest: Digest | None) -> Descriptor:
     try:
         answer = await registry.ask(endpoints.head_manifest(repository, reference), limit=SMALL_ANSWER)
     except (Unsupported, Denied):
         # 405 and 403 for HEAD alone are seen behind proxies; the GET says more, if only why.
-        return (await get(registry, repository, reference)).descriptor
+        return (await _get(registry, repository, reference, digest)).descriptor
     size = parse_content_length(answer.headers.get("Content-Length"))
     media_type = parse_media_type(answer.headers.get("Content-Type"))
     announced = announced_digest(answer)
     if digest is not None and announced is not None and announced != digest:
         raise DigestMismatch(f"asked for {digest}, and the registry names {announced}").about(answer.context)
-    digest = digest or announced
-    if digest is None or size is None or media_type is None:
-        return (await get(registry, repository, reference)).descriptor
-    return Descriptor(media_type=media_type, digest=digest, size=size)
+    known = digest or announced
+    if known is None or size is None or media_type is None:
+        return (await _get(registry, repository, reference, digest)).descriptor
+    return Descriptor(media_type=media_type, digest=known, size=size)
 
 
 async def get(registry: Registry, repository: str, reference: str) -> Manifest:
     """Return a manifest, verified."""
     digest = checked_reference(repository, reference)
+    return await asked_in_turn(
+        registry,
+        repository,
+        lambda place, name: _get(place, name, reference, digest),
+        by_digest=digest is not None,
+    )
+
+
+async def _get(registry: Registry, repository: str, reference: str, digest: Digest | None) -> Manifest:
     answer = await registry.ask(endpoints.get_manifest(repository, reference), limit=registry.max_manifest)
     return _parsed(answer, digest)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +16,7 @@ from oci_distribution.errors import ProtocolError
 from oci_distribution.remote import deletes, downloads, manifests, referrers
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.remote.blob_sources import blob_reader
+from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.remote.listings import check_page_size, names
 from oci_distribution.remote.uploads import SMALL_ANSWER, Upload, mount_name
 from oci_distribution.spec import endpoints
@@ -205,11 +206,20 @@ class Registry:
         """
         check_repository(repository)
         checked = Digest(digest)
-        answer = await self.ask(endpoints.head_blob(repository, checked), limit=SMALL_ANSWER)
-        size = parse_content_length(answer.headers.get("Content-Length"))
-        if size is None:
-            raise ProtocolError("the registry does not say how long the blob is", context=answer.context)
-        return Descriptor(media_type=MediaType.OCTET_STREAM, digest=checked, size=size)
+
+        async def ask(place: Registry, name: str) -> Descriptor:
+            answer = await place.ask(endpoints.head_blob(name, checked), limit=SMALL_ANSWER)
+            size = parse_content_length(answer.headers.get("Content-Length"))
+            if size is None:
+                raise ProtocolError("the registry does not say how long the blob is", context=answer.context)
+            return Descriptor(media_type=MediaType.OCTET_STREAM, digest=checked, size=size)
+
+        return await asked_in_turn(self, repository, ask, by_digest=True)
+
+    @property
+    def without_mirrors(self) -> Registry:
+        """This registry, asked itself for everything."""
+        return replace(self, host=replace(self.host, mirrors=()))
 
     def get_blob(
         self,
@@ -269,7 +279,9 @@ class Registry:
         """
         target = Path(path)
         if not resume:
-            return await downloads.download(self.get_blob(repository, blob, connections=connections), target)
+            return await downloads.download(
+                lambda: self.get_blob(repository, blob, connections=connections), target
+            )
         known = blob if isinstance(blob, Descriptor) else await self.stat_blob(repository, blob)
 
         def open_at(position: int) -> BlobReader:

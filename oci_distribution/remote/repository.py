@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
 from oci_distribution.content.sources import SourceLike
-from oci_distribution.errors import NotFound
+from oci_distribution.errors import ContentError, NotFound
 from oci_distribution.remote.blob_reader import DEFAULT_READ_LIMIT, BlobReader
 from oci_distribution.remote.registry import Registry
 from oci_distribution.spec.manifest import Manifest
@@ -75,8 +75,14 @@ class Blobs:
             BlobUnknown: The repository does not hold it.
             LimitExceeded: It is longer than `limit`.
         """
-        async with self.open(blob) as reader:
-            return await reader.read(limit=limit)
+        while True:
+            reader = self.open(blob)
+            try:
+                async with reader:
+                    return await reader.read(limit=limit)
+            except ContentError:
+                if not reader.is_mirror_to_blame:
+                    raise
 
     async def download(
         self,
@@ -186,8 +192,8 @@ class Repository:
         return MountPoint(self.registry.host, self.name)
 
     async def resolve(self, reference: str) -> Descriptor:
-        """Return the descriptor of the manifest that a tag or digest names."""
-        return await self.registry.stat_manifest(self.name, reference)
+        """Return the descriptor of the manifest that a tag or digest names, here and at no mirror."""
+        return await self.registry.without_mirrors.stat_manifest(self.name, reference)
 
     async def fetch_manifest(self, reference: str) -> Manifest:
         """Return the manifest that a tag or digest names, verified."""
@@ -198,12 +204,13 @@ class Repository:
         return self.registry.get_blob(self.name, descriptor)
 
     async def exists(self, descriptor: Descriptor) -> bool:
-        """Say whether the repository holds this manifest or blob."""
+        """Say whether the repository holds this manifest or blob, here and at no mirror."""
+        registry = self.registry.without_mirrors
         try:
             if is_manifest(descriptor.media_type):
-                await self.registry.stat_manifest(self.name, descriptor.digest)
+                await registry.stat_manifest(self.name, descriptor.digest)
             else:
-                await self.registry.stat_blob(self.name, descriptor.digest)
+                await registry.stat_blob(self.name, descriptor.digest)
         except NotFound:
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from asyncio import Transport
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,6 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oci_distribution.testing.answers import RegistryError
 from oci_distribution.testing.faults import Fault
+
+if sys.platform != "win32":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
 
 __all__ = ["CONNECTION", "inject"]
 
@@ -118,6 +123,7 @@ async def _cut(scope: Scope, receive: Receive) -> None:
     if transport is None:
         msg = "told to cut the connection, which only serve_registry can"
         raise ConnectionAbortedError(msg)
+    await _taken(transport)
     if not transport.is_closing():
         # A socket that does not linger is reset, and not closed in order.
         sock = transport.get_extra_info("socket")
@@ -125,6 +131,25 @@ async def _cut(scope: Scope, receive: Receive) -> None:
         transport.abort()
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _taken(transport: Transport) -> None:
+    """Wait until the client's side has all that was sent: a reset drops what is on its way."""
+    sock = transport.get_extra_info("socket")
+    # Nothing tells when the other side has it.
+    while not transport.is_closing() and (transport.get_write_buffer_size() or _unsent(sock)):  # noqa: ASYNC110
+        await anyio.sleep(0.001)
+
+
+def _unsent(sock: socket.socket) -> int:
+    """Return how many bytes the kernel holds that the other side has not acknowledged, where it tells."""
+    if sys.platform == "win32":
+        return 0
+    answer = struct.pack("i", 0)
+    try:
+        return int(struct.unpack("i", ioctl(sock.fileno(), TIOCOUTQ, answer))[0])
+    except OSError:
+        return 0
 
 
 class _Spoiler:

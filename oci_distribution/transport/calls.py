@@ -14,7 +14,17 @@ from oci_distribution.errors import RequestContext, redact_url
 from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
 
-__all__ = ["Body", "BodyStream", "Call", "HeaderList", "Host", "Timeouts", "parsed_url", "split_url"]
+__all__ = [
+    "Body",
+    "BodyStream",
+    "Call",
+    "HeaderList",
+    "Host",
+    "MirrorHost",
+    "Timeouts",
+    "parsed_url",
+    "split_url",
+]
 
 HeaderList: TypeAlias = Sequence[tuple[str, str]]
 
@@ -67,15 +77,36 @@ class Host:
         registry: Its canonical name, which credentials are stored under.
         origin: Where it answers.
         pages_without_link: Whether its listings come in pages that do not link to the next.
+        mirrors: Other hosts with its content, in the order in which they are asked.
     """
 
     registry: str
     origin: Origin
     pages_without_link: bool = False
+    mirrors: tuple[MirrorHost, ...] = ()
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""
         return f"{self.origin}{target}" if target.startswith("/") else target
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorHost:
+    """A host with the content of another.
+
+    Args:
+        host: Where it answers.
+        prefix: Comes before the names of repositories there; empty for none.
+        tags: Whether it is trusted to say what a tag points at, and not only with content by digest.
+    """
+
+    host: Host
+    prefix: str = ""
+    tags: bool = False
+
+    def name_of(self, repository: str) -> str:
+        """Return what a repository is called at the mirror."""
+        return f"{self.prefix}/{repository}" if self.prefix else repository
 
 
 @dataclass(frozen=True, slots=True)

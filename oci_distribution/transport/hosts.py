@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from oci_distribution.spec.reference import DOCKER_HUB, check_registry
+from oci_distribution.spec.reference import DOCKER_HUB, check_registry, check_repository
 from oci_distribution.spec.urls import Origin, is_loopback_host
+from oci_distribution.transport.calls import Host, MirrorHost
 
-__all__ = ["DEFAULT_HOSTS", "HostConfig", "Learned", "host_origin"]
+__all__ = ["DEFAULT_HOSTS", "HostConfig", "Learned", "Mirror", "configured_host", "host_origin"]
+
+
+def _check_prefix(prefix: str) -> str:
+    return check_repository(prefix) if prefix else prefix
+
+
+class Mirror(BaseModel):
+    """Another registry with the content of one, asked first when something is read.
+
+    Args:
+        registry: `host` or `host:port`; credentials for it are looked up under this name.
+        scheme: How it is spoken to; None for https, or http where the host is this machine.
+        prefix: Where it keeps the other's repositories, `docker-hub` for `docker-hub/library/alpine`.
+        tags: Whether to believe what it says of tags. What is asked for by digest is verified, so anybody
+            may serve it; a tag is what the mirror says it is, and may be old.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    registry: Annotated[str, AfterValidator(check_registry)]
+    scheme: Literal["https", "http"] | None = None
+    prefix: Annotated[str, AfterValidator(_check_prefix)] = ""
+    tags: bool = False
 
 
 class HostConfig(BaseModel):
@@ -22,6 +46,8 @@ class HostConfig(BaseModel):
         endpoint: `host` or `host:port` where its API answers, when that is not its name.
         pages_without_link: Whether its listings come in pages that do not link to the next, so that we
             have to ask with `last=` until nothing comes any more. The specification wants a `Link`.
+        mirrors: Registries with its content, asked in this order before the registry itself. What is
+            written, listed and deleted goes to the registry, and a copy asks it for tags.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +55,7 @@ class HostConfig(BaseModel):
     scheme: Literal["https", "http"] | None = None
     endpoint: str | None = None
     pages_without_link: bool = False
+    mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass(slots=True)
@@ -37,15 +64,40 @@ class Learned:
 
     Args:
         referrers_api: Whether it has a referrers API; None while nobody has asked.
+        excluded_mirrors: Names of its mirrors that served wrong bytes, and are not asked any more.
     """
 
     referrers_api: bool | None = None
+    excluded_mirrors: set[str] = field(default_factory=set[str])
 
 
 DEFAULT_HOSTS: Mapping[str, HostConfig] = {
     # Docker Hub's name is that of a web site; scopes and credentials keep it, requests go elsewhere.
     DOCKER_HUB: HostConfig(endpoint="registry-1.docker.io"),
 }
+
+
+def configured_host(registry: str, *, scheme: str | None, config: HostConfig) -> Host:
+    """Return a host as a user configured it.
+
+    Args:
+        registry: Canonical name, `host` or `host:port`.
+        scheme: What the user wrote before the name, which decides; None for nothing.
+        config: What the user configured for that name.
+
+    Raises:
+        InvalidReference: The configured endpoint is no host.
+    """
+    mirrors = tuple(
+        MirrorHost(
+            Host(mirror.registry, host_origin(mirror.registry, scheme=mirror.scheme)),
+            mirror.prefix,
+            mirror.tags,
+        )
+        for mirror in config.mirrors
+    )
+    origin = host_origin(registry, scheme=scheme, config=config)
+    return Host(registry, origin, config.pages_without_link, mirrors)
 
 
 def host_origin(registry: str, *, scheme: str | None = None, config: HostConfig | None = None) -> Origin:

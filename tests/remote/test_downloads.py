@@ -140,7 +140,8 @@ async def test_a_download_of_a_killed_process_is_resumed(
     filled: oci.Repository, registry: RunningRegistry, tmp_path: Path
 ) -> None:
     """Another process goes on; the lock of the one that is gone does not matter."""
-    target = tmp_path / "layer"
+    target, data = tmp_path / "layer", bytes(16 << 20)
+    blob = await filled.blobs.push(data)
     script = f"""
 import asyncio, os, oci_distribution as oci
 def die(event):
@@ -150,18 +151,18 @@ async def main():
     async with oci.Client() as client:
         with oci.observe(die):
             blobs = client.repository({f"{registry.url}/team/app"!r}).blobs
-            await blobs.download({str(BLOB.digest)!r}, {str(target)!r}, resume=True)
+            await blobs.download({str(blob.digest)!r}, {str(target)!r}, resume=True)
 asyncio.run(main())
 """
     process = await anyio.run_process([sys.executable, "-c", script], check=False, stderr=subprocess.PIPE)
     assert process.returncode == 9, process.stderr
-    kept = part_of(target).stat().st_size
-    assert 0 < kept < len(DATA)
+    kept = part_of(target, blob).stat().st_size
+    assert 0 < kept < len(data)
     registry.requests.clear()
 
-    await filled.blobs.download(BLOB, target, resume=True)
+    await filled.blobs.download(blob, target, resume=True)
 
-    assert target.read_bytes() == DATA
+    assert target.read_bytes() == data
     assert registry.requests[0].headers["range"] == f"bytes={kept}-"
     assert names_below(tmp_path) == ["layer"]
 
