@@ -86,7 +86,7 @@ class AuthEntry(Unpicklable, BaseModel):
 class AuthFile(BaseModel):
     """What docker's `config.json` and podman's `auth.json` say of credentials; other fields do not matter.
 
-    Args:
+    Attributes:
         auths: Credentials by registry, or by registry and namespace.
         cred_helpers: Names of credential helpers by registry.
         creds_store: Name of the helper for all others.

@@ -31,11 +31,10 @@ _ENCODED = {
 class Digest(str):
     """A checked digest, `algorithm:encoded`; still a string, so it prints, hashes and compares as one.
 
-    Args:
-        text: For example `sha256:` and 64 lower-case hexadecimal digits.
+    `Digest(text)` takes, for example, `sha256:` and 64 lower-case hexadecimal digits.
 
     Raises:
-        InvalidDigest: `text` is malformed, or its algorithm is neither sha256 nor sha512.
+        InvalidDigest: The text is malformed, or its algorithm is neither sha256 nor sha512.
     """
 
     __slots__ = ()

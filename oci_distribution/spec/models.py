@@ -70,7 +70,15 @@ MediaTypeText = Annotated[str, AfterValidator(check_media_type)]
 
 
 class Platform(_Document):
-    """What an image of an index runs on (image specification, image-index.md); empty is unknown."""
+    """What an image of an index runs on (image specification, image-index.md); empty is unknown.
+
+    Attributes:
+        architecture: CPU, in Go's words: `amd64`, `arm64`.
+        os: Operating system, in Go's words: `linux`, `windows`.
+        os_version: Version of the operating system, which matters to Windows.
+        os_features: What the operating system must have, `win32k`.
+        variant: Variant of the CPU, `v7` of `arm`.
+    """
 
     architecture: str = ""
     os: str = ""
@@ -86,7 +94,7 @@ class Platform(_Document):
 class Descriptor(_Document):
     """What content is, how long, and its digest (image specification, descriptor.md).
 
-    Args:
+    Attributes:
         media_type: Media type of the content.
         digest: Digest of the content's bytes.
         size: Length of the content, in bytes.
@@ -144,7 +152,17 @@ class _Versioned(_Document):
 
 
 class ImageManifest(_Versioned):
-    """An image manifest (image specification, manifest.md)."""
+    """An image manifest (image specification, manifest.md).
+
+    Attributes:
+        schema_version: Always 2.
+        media_type: Its own type, as written in it.
+        artifact_type: What it is, when it is no image.
+        config: Descriptor of the configuration.
+        layers: Descriptors of the layers, the base first.
+        subject: The manifest that this one refers to: what it signs, describes, …
+        annotations: Free text about the image.
+    """
 
     media_type: str | None = MediaType.IMAGE_MANIFEST
     config: Descriptor
@@ -163,7 +181,16 @@ class DockerManifest(ImageManifest):
 
 
 class ImageIndex(_Versioned):
-    """An index of manifests (image specification, image-index.md)."""
+    """An index of manifests (image specification, image-index.md).
+
+    Attributes:
+        schema_version: Always 2.
+        media_type: Its own type, as written in it.
+        artifact_type: What it is, when it lists no images.
+        manifests: Descriptors of what it lists, the preferred first.
+        subject: The manifest that this one refers to: what it signs, describes, …
+        annotations: Free text about the index.
+    """
 
     media_type: str | None = MediaType.IMAGE_INDEX
     manifests: ManyOf[Descriptor] = ()
@@ -181,7 +208,11 @@ class DockerManifestList(ImageIndex):
 
 
 class OpaqueManifest(_Document):
-    """A manifest of a type that we can read, but not interpret (Docker schema 1, the old artifact)."""
+    """A manifest of a type that we can read, but not interpret (Docker schema 1, the old artifact).
+
+    Attributes:
+        media_type: Its own type, as written in it.
+    """
 
     media_type: str | None = None
 
@@ -195,7 +226,7 @@ class BlobSum(_Document):
 class DockerManifestV1(OpaqueManifest):
     """Docker's image manifest, version 2 schema 1: read, and neither made nor taken apart.
 
-    Args:
+    Attributes:
         name: The repository that it was made for.
         tag: The tag that it was made for.
         architecture: Of the image.

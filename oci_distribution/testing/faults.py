@@ -35,7 +35,7 @@ class Fault(BaseModel):
     It strikes requests that match `method` and `path`, every one unless `nth`, `times` or `probability` say
     otherwise. Cuts are real: the connection is reset, and not closed politely.
 
-    Args:
+    Attributes:
         method: Strike only requests with this method.
         path: Strike only requests whose path matches this pattern, in which `*` also matches slashes.
         nth: Strike only the n-th request that matches, counted from 1.

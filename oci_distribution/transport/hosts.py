@@ -22,7 +22,7 @@ def _check_prefix(prefix: str) -> str:
 class Mirror(BaseModel):
     """Another registry with the content of one, asked first when something is read.
 
-    Args:
+    Attributes:
         registry: `host` or `host:port`; credentials for it are looked up under this name.
         scheme: How it is spoken to; None for https, or http where the host is this machine.
         prefix: Where it keeps the other's repositories, `docker-hub` for `docker-hub/library/alpine`.
@@ -41,7 +41,7 @@ class Mirror(BaseModel):
 class HostConfig(BaseModel):
     """What a user says about a registry.
 
-    Args:
+    Attributes:
         scheme: How it is spoken to; None for https, or http where the host is this machine.
         endpoint: `host` or `host:port` where its API answers, when that is not its name.
         pages_without_link: Whether its listings come in pages that do not link to the next, so that we
