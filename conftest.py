@@ -1,4 +1,4 @@
-"""Runs the README: its examples are tests, against a registry on this machine."""
+"""Runs the README and the guides: their examples are tests, against a registry on this machine."""
 
 from __future__ import annotations
 
@@ -18,19 +18,37 @@ from sybil import Sybil
 from sybil.example import Example
 from sybil.parsers.markdown import CodeBlockParser
 
-PREPARE = """
-import asyncio, pathlib
 import oci_distribution as oci
 
-pathlib.Path("layer.tar.gz").write_bytes(b"a layer")
+PLATFORMS = ("amd64", "arm64")
+
 
 async def prepare(host: str) -> None:
+    """Push what the examples read."""
     async with oci.Client() as client:
-        repository = client.repository(f"{host}/library/alpine")
-        config = await repository.blobs.push(b"{}", media_type=oci.MediaType.IMAGE_CONFIG)
-        manifest = oci.Manifest.of(oci.ImageManifest(config=config))
-        await repository.manifests.push(manifest, tags=["3.20"])
-"""
+        await push_image(client.repository(f"{host}/library/alpine"), "3.20")
+        repository = client.repository(f"{host}/org/app")
+        subject = await push_image(repository, "v1", "old")
+        config = await repository.blobs.push(b"{}", media_type="application/vnd.oci.empty.v1+json")
+        signature = oci.ImageManifest(
+            artifact_type="application/vnd.example.signature", config=config, subject=subject
+        )
+        await repository.manifests.push(oci.Manifest.of(signature))
+
+
+async def push_image(repository: oci.Repository, *tags: str) -> oci.Descriptor:
+    """Push an image for two platforms."""
+    layer = await repository.blobs.push(b"a layer", media_type=oci.MediaType.IMAGE_LAYER)
+    images: list[oci.Descriptor] = []
+    for architecture in PLATFORMS:
+        text = f'{{"os": "linux", "architecture": "{architecture}"}}'.encode()
+        config = await repository.blobs.push(text, media_type=oci.MediaType.IMAGE_CONFIG)
+        manifest = oci.Manifest.of(oci.ImageManifest(config=config, layers=(layer,)))
+        pushed = await repository.manifests.push(manifest)
+        platform = oci.Platform(os="linux", architecture=architecture)
+        images.append(pushed.model_copy(update={"platform": platform}))
+    index = oci.Manifest.of(oci.ImageIndex(manifests=tuple(images)))
+    return await repository.manifests.push(index, tags=tags)
 
 
 @contextmanager
@@ -53,9 +71,9 @@ def setup(namespace: dict[str, Any]) -> None:
     namespace["_registry"] = registry()
     namespace["_host"] = host = namespace["_registry"].__enter__()
     namespace["_runner"] = runner = asyncio.Runner()
-    exec(PREPARE, namespace)
-    runner.run(namespace["prepare"](host))
-    namespace["Path"] = Path
+    runner.run(prepare(host))
+    Path("layer.tar.gz").write_bytes(b"a layer")
+    namespace.update(oci=oci, Path=Path)
 
 
 def teardown(namespace: dict[str, Any]) -> None:
@@ -82,7 +100,7 @@ def evaluate(example: Example) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[CodeBlockParser(language="python", evaluator=evaluate)],
-    patterns=["README.md"],
+    patterns=["README.md", "docs/*.md"],
     setup=setup,
     teardown=teardown,
 ).pytest()
