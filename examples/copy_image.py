@@ -10,14 +10,13 @@ http. Credentials are those that docker and podman stored. Ctrl-C and SIGTERM le
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
 from contextlib import ExitStack
 from time import perf_counter
 from types import TracebackType
 from typing import Self
 
+from command import run
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -83,14 +82,6 @@ async def copy_image(source: str, target: str, console: Console) -> None:
     )
 
 
-async def _until_sigterm(source: str, target: str) -> None:
-    """Let SIGTERM do what Ctrl-C does: cancel, so that everything is cleaned up on the way out."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await copy_image(source, target, Console())
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description="Copy an image between registries and OCI layouts.")
@@ -99,15 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("target", help="the same")
     options = parser.parse_args(arguments)
-    try:
-        asyncio.run(_until_sigterm(options.source, options.target))
-    except oci.OCIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        print("cancelled; nothing was left half-done", file=sys.stderr)
-        return 130
-    return 0
+    job = copy_image(options.source, options.target, Console())
+    return run(job, on_cancel="nothing was left half-done")
 
 
 if __name__ == "__main__":

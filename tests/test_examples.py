@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,16 +13,17 @@ import anyio
 import pytest
 
 import oci_distribution as oci
-from oci_distribution.testing import RunningRegistry, serve_registry
+from oci_distribution.testing import Fault, RunningRegistry, serve_registry
+from tests.disk import names_below
 from tests.hostile import Exchange, hostile
 from tests.images import holdings, push_image, push_index
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-async def run(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+async def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run an example in a process of its own."""
-    return await anyio.run_process([sys.executable, *map(str, arguments)], check=False)
+    return await anyio.run_process([sys.executable, *map(str, arguments)], check=False, cwd=cwd)
 
 
 @pytest.fixture
@@ -79,6 +81,105 @@ async def test_copy_image_says_what_is_wrong(
     assert expected in result.stderr
     assert b"Traceback" not in result.stderr
     assert not (tmp_path / "x").exists()
+
+
+PLATFORMS = (oci.Platform(os="linux", architecture="amd64"), oci.Platform(os="linux", architecture="arm64"))
+
+
+async def push_for_platforms(repo: oci.Repository, layer: bytes = b"layer") -> list[oci.Manifest]:
+    """Push an index of an image for each platform as v1, and return the images."""
+    images = [await push_image(repo, [platform.architecture.encode(), layer]) for platform in PLATFORMS]
+    entries = zip(images, PLATFORMS, strict=True)
+    manifests = tuple(image.descriptor.model_copy(update={"platform": of}) for image, of in entries)
+    await repo.push_manifest(oci.Manifest.of(oci.ImageIndex(manifests=manifests)), tags=("v1",))
+    return images
+
+
+async def test_pull_for_platform_prints_manifest_and_config(registry: RunningRegistry) -> None:
+    """Of the image that the index has for it, as JSON."""
+    async with oci.Client() as client:
+        _, arm = await push_for_platforms(client.registry(registry.url).repository("team/app"))
+
+    result = await run(EXAMPLES / "pull_for_platform.py", f"{registry.host}/team/app", "v1", "linux/arm64")
+
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == {
+        "digest": arm.digest,
+        "manifest": json.loads(arm.raw),
+        "config": {"os": "linux"},
+    }
+
+
+async def test_list_tags_and_referrers_lists_both(registry: RunningRegistry) -> None:
+    """A line for each tag, and below it one for each referrer of the type that is asked for."""
+    async with oci.Client() as client:
+        repo = client.registry(registry.url).repository("team/app")
+        image = await push_image(repo, tag="v1")
+        await push_image(repo, [b"other"], tag="v2")
+        config = image.children[0]
+        signature, bill = (
+            oci.Manifest.of(oci.ImageManifest(artifact_type=kind, config=config, subject=image.descriptor))
+            for kind in ("example/signature", "example/bill")
+        )
+        await repo.push_manifest(signature)
+        await repo.push_manifest(bill)
+    script, name = EXAMPLES / "list_tags_and_referrers.py", f"{registry.host}/team/app"
+
+    every = await run(script, name)
+    signatures = await run(script, name, "--artifact-type", "example/signature")
+
+    assert [every.returncode, signatures.returncode] == [0, 0], every.stderr + signatures.stderr
+    lines = signatures.stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["v1", "←", "v2"]
+    assert lines[1] == f"  ← example/signature  {signature.digest}"
+    assert len(every.stdout.splitlines()) == 4
+
+
+async def test_download_layer_goes_on_where_it_stopped(registry: RunningRegistry, tmp_path: Path) -> None:
+    """Broken off, it leaves a part and says why; the next run asks for the rest only."""
+    layer, target = bytes(range(256)) * (32 << 10), tmp_path / "layer"
+    async with oci.Client() as client:
+        await push_for_platforms(client.registry(registry.url).repository("team/app"), layer)
+    blob = f"*/blobs/{oci.Digest.of(layer)}"
+    registry.faults.add(Fault(method="GET", path=blob, nth=1, reset_answer_after=6 << 20))
+    registry.faults.add(Fault(method="GET", path=blob, nth=2, status=404))
+    command = (EXAMPLES / "download_layer.py", f"{registry.host}/team/app", "v1", target, "--layer", "2")
+
+    broken = await run(*command)
+    (part,) = names_below(tmp_path)
+    kept = (tmp_path / part).stat().st_size
+    again = await run(*command)
+
+    assert [broken.returncode, again.returncode] == [1, 0], broken.stderr + again.stderr
+    assert b"404" in broken.stderr
+    assert target.read_bytes() == layer
+    assert names_below(tmp_path) == ["layer"]
+    assert registry.requests[-1].headers["range"] == f"bytes={kept}-"
+    assert kept > 0
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "expected"),
+    [
+        ("pull_for_platform.py", ["v1", "windows/amd64"], b"linux/amd64, linux/arm64"),
+        ("pull_for_platform.py", ["v1", "no platform"], b"os/architecture"),
+        ("download_layer.py", ["v1", "layer", "--layer", "3"], b"2 layers"),
+        ("download_layer.py", ["v2", "layer"], b"404"),
+    ],
+)
+async def test_reading_says_what_is_wrong(
+    registry: RunningRegistry, tmp_path: Path, script: str, arguments: list[str], expected: bytes
+) -> None:
+    """One line on standard error, exit status 1, and nothing written."""
+    async with oci.Client() as client:
+        await push_for_platforms(client.registry(registry.url).repository("team/app"))
+
+    result = await run(EXAMPLES / script, f"{registry.host}/team/app", *arguments, cwd=tmp_path)
+
+    assert result.returncode == 1
+    assert expected in result.stderr
+    assert b"Traceback" not in result.stderr
+    assert names_below(tmp_path) == []
 
 
 @pytest.fixture
