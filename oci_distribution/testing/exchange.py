@@ -56,6 +56,7 @@ class Exchange:
         upload_size: Bytes that the upload had when the request came.
         body: Body of a pushed manifest.
         is_whole: Whether that is all of it.
+        is_judged: Whether the rules have had their say.
     """
 
     record: RecordedRequest
@@ -70,6 +71,7 @@ class Exchange:
     upload_size: int = 0
     body: bytearray = field(default_factory=bytearray)
     is_whole: bool = False
+    is_judged: bool = False
 
     @classmethod
     def of(cls, record: RecordedRequest, path: str, scope: Scope) -> Exchange:

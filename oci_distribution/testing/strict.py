@@ -99,6 +99,7 @@ class StrictMode:
         async def watched_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._listen(exchange, scope, Headers(raw=list(message["headers"])))
+                self._judge(exchange)  # before the client, which may be in another thread, can ask
             await send(message)
 
         try:
@@ -140,6 +141,9 @@ class StrictMode:
         )
 
     def _judge(self, exchange: Exchange) -> None:
+        if exchange.is_judged:
+            return
+        exchange.is_judged = True
         request = exchange.record.request_line
         for rule in RULES:
             problem = rule.check(exchange)

@@ -195,6 +195,15 @@ def test_strict_registry_in_a_thread() -> None:
         get(f"{registry.url}/v2/Bad/manifests/v1")
 
 
+def test_violations_are_there_with_the_answer() -> None:
+    """A client in another thread than the registry need not wait for them."""
+    with serve_in_thread(strict=True) as registry:
+        for number in range(1, 51):
+            get(f"{registry.url}/v2/Bad/manifests/v1")
+            assert len(registry.violations) == number
+        registry.violations.clear()
+
+
 def test_tls() -> None:
     """A client that trusts the registry's authority gets an answer; others do not."""
     with serve_in_thread(tls=True) as registry:
