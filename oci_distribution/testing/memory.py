@@ -30,6 +30,11 @@ class MemoryStorage:
         """Return a repository to push to. It exists from the first content on."""
         return self._repositories.setdefault(name, _MemoryRepository())
 
+    def forget(self, prefix: str) -> None:
+        """Forget the repositories whose names start with `prefix`."""
+        for name in [name for name in self._repositories if name.startswith(prefix)]:
+            del self._repositories[name]
+
 
 class _MemoryRepository(RepositoryStorage):
     def __init__(self) -> None:

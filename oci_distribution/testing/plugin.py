@@ -15,7 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from oci_distribution.testing.server import RunningRegistry, ServerOptions
-    from oci_distribution.testing.threaded import NamespacedRegistry
+    from oci_distribution.testing.threaded import NamespacedRegistry, SharedRegistry
 
 __all__ = ["RegistryFactory", "oci_registry", "oci_registry_factory"]
 
@@ -51,22 +51,24 @@ def _start(stack: ExitStack, **options: Unpack[ServerOptions]) -> RunningRegistr
 
 
 @pytest.fixture(scope="session")
-def _oci_registry_server() -> Generator[RunningRegistry]:
+def _oci_shared_registry() -> Generator[SharedRegistry]:
     with ExitStack() as stack:
-        yield _start(stack)
+        with _explained():
+            from oci_distribution.testing.threaded import share_in_thread  # noqa: PLC0415 - only when it is used
+
+            shared = stack.enter_context(share_in_thread())
+        yield shared
 
 
 @pytest.fixture
-def oci_registry(_oci_registry_server: RunningRegistry) -> Generator[NamespacedRegistry]:
+def oci_registry(_oci_shared_registry: SharedRegistry) -> Generator[NamespacedRegistry]:
     """A running registry on a loopback port, with a namespace that no other test uses.
 
-    One server in a thread of its own serves all tests of a session (of each worker, with xdist).
+    One server in a thread of its own serves all tests of a session (of each worker, with xdist). What a test
+    leaves in its namespace is forgotten.
     """
-    from oci_distribution.testing.threaded import NamespacedRegistry  # noqa: PLC0415 - loaded by now
-
-    registry = NamespacedRegistry(_oci_registry_server)
-    yield registry
-    registry.faults.clear()
+    with _oci_shared_registry.namespace() as registry:
+        yield registry
 
 
 @pytest.fixture

@@ -108,15 +108,16 @@ class RequestLog:
     def __init__(self, limit: int = 100_000) -> None:
         self._limit = limit
         self._requests: deque[RecordedRequest] = deque(maxlen=limit)
-        self._captures: list[RequestLog] = []
+        self._captures: list[tuple[str, RequestLog]] = []
         self._lock = Lock()
 
     def append(self, request: RecordedRequest) -> None:
         """Add a request."""
         with self._lock:
             self._requests.append(request)
-            for capture in self._captures:
-                capture.append(request)
+            for path, capture in self._captures:
+                if fnmatchcase(request.path, path):
+                    capture.append(request)
 
     def clear(self) -> None:
         """Forget all requests."""
@@ -157,19 +158,22 @@ class RequestLog:
         return list(dict.fromkeys(request.connection for request in self))
 
     @contextmanager
-    def capture(self) -> Generator[RequestLog]:
+    def capture(self, path: str = "*") -> Generator[RequestLog]:
         """Give a log of the requests that come while the context is open.
 
         It is filled as they come, and stays when this log is cleared.
+
+        Args:
+            path: Only requests whose path matches this pattern, where `*` also matches slashes.
         """
         capture = RequestLog(self._limit)
         with self._lock:
-            self._captures.append(capture)
+            self._captures.append((path, capture))
         try:
             yield capture
         finally:
             with self._lock:
-                self._captures = [other for other in self._captures if other is not capture]
+                self._captures = [entry for entry in self._captures if entry[1] is not capture]
 
     def __iter__(self) -> Iterator[RecordedRequest]:
         with self._lock:

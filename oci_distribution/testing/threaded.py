@@ -7,14 +7,19 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Unpack
 
-from anyio.from_thread import start_blocking_portal
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from oci_distribution.spec.reference import check_repository
 from oci_distribution.testing.app import RegistryApp
 from oci_distribution.testing.faults import Fault
+from oci_distribution.testing.memory import MemoryStorage
 from oci_distribution.testing.record import RequestLog
 from oci_distribution.testing.server import RunningRegistry, ServerOptions, serve_registry
 
-__all__ = ["NamespacedFaults", "NamespacedRegistry", "serve_in_thread"]
+__all__ = ["NamespacedFaults", "NamespacedRegistry", "SharedRegistry", "serve_in_thread", "share_in_thread"]
+
+_KEPT_REQUESTS = 10_000
+"""How many requests of a test are kept."""
 
 
 @contextmanager
@@ -35,16 +40,65 @@ def serve_in_thread(**options: Unpack[ServerOptions]) -> Generator[RunningRegist
         yield registry
 
 
+@contextmanager
+def share_in_thread() -> Generator[SharedRegistry]:
+    """Serve a registry that tests share, in a thread of its own, as long as the context is open."""
+    storage, requests = MemoryStorage(), RequestLog(limit=_KEPT_REQUESTS)
+    with (
+        start_blocking_portal("asyncio") as portal,
+        portal.wrap_async_context_manager(serve_registry(storage=storage, requests=requests)) as registry,
+    ):
+        yield SharedRegistry(portal, registry, storage)
+
+
+class SharedRegistry:
+    """A registry for many tests, none of which leaves anything in it.
+
+    Args:
+        portal: The way into the registry's thread.
+        registry: The registry.
+        storage: Its storage.
+    """
+
+    def __init__(self, portal: BlockingPortal, registry: RunningRegistry, storage: MemoryStorage) -> None:
+        self._portal = portal
+        self._registry = registry
+        self._storage = storage
+
+    @contextmanager
+    def namespace(self) -> Generator[NamespacedRegistry]:
+        """Give a namespace, and forget at the end what is in it."""
+        name = f"test-{secrets.token_hex(4)}"
+        with self._registry.requests.capture(f"/v2/{name}/*") as requests:
+            namespaced = NamespacedRegistry(self._registry, name, requests)
+            try:
+                yield namespaced
+            finally:
+                namespaced.faults.clear()
+                self._portal.call(self._forget, f"{name}/")
+
+    def _forget(self, prefix: str) -> None:
+        app = self._registry.app
+        for session in [session for session in app.uploads.values() if session.name.startswith(prefix)]:
+            session.close()
+            del app.uploads[session.id]
+        self._storage.forget(prefix)
+
+
 class NamespacedRegistry:
     """A part of a registry that several tests share: a namespace in which nobody else is.
 
     Args:
         registry: The registry.
+        namespace: First part of the names of its repositories.
+        requests: The log of the requests to them.
     """
 
-    def __init__(self, registry: RunningRegistry) -> None:
+    def __init__(self, registry: RunningRegistry, namespace: str, requests: RequestLog) -> None:
         self._registry = registry
-        self.namespace: str = f"test-{secrets.token_hex(4)}"
+        self.namespace = namespace
+        self.requests = requests
+        """The requests to this namespace, newest last. Others, as `GET /v2/`, are in `app.requests`."""
         self.faults: NamespacedFaults = NamespacedFaults(registry, self.namespace)
         """What goes wrong with requests to this namespace, and when."""
 
@@ -63,14 +117,13 @@ class NamespacedRegistry:
         """The application, which other tests use, too."""
         return self._registry.app
 
-    @property
-    def requests(self) -> RequestLog:
-        """The requests to this namespace that have come so far, newest last."""
-        return self._registry.requests.matching(path=f"/v2/{self.namespace}/*")
-
     def repository(self, name: str = "app") -> str:
-        """Return the full name of a repository in this namespace, `127.0.0.1:5000/test-3f9a1b2c/app`."""
-        return f"{self.host}/{self.namespace}/{name}"
+        """Return the full name of a repository in this namespace, `127.0.0.1:5000/test-3f9a1b2c/app`.
+
+        Raises:
+            InvalidReference: The name breaks the grammar.
+        """
+        return f"{self.host}/{check_repository(f'{self.namespace}/{name}')}"
 
     def __repr__(self) -> str:
         return f"<NamespacedRegistry {self.url} {self.namespace}>"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from oci_distribution.errors import InvalidReference
 from oci_distribution.testing import (
     BasicAuth,
     Fault,
@@ -21,9 +22,10 @@ from oci_distribution.testing import (
     serve_in_thread,
 )
 from oci_distribution.testing.plugin import RegistryFactory
+from oci_distribution.testing.threaded import share_in_thread
 
 ROOT = Path(__file__).parents[2]
-LAYER = "sha256:" + "0" * 64
+EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 def run_tests(tmp_path: Path, source: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -162,6 +164,51 @@ def test_namespaces_are_apart(oci_registry: NamespacedRegistry) -> None:
     assert oci_registry.faults.strikes(other) == 1
     oci_registry.faults.clear()
     assert get(f"{oci_registry.url}/v2/{oci_registry.namespace}/a/tags/list") == 404
+
+
+def test_record_of_a_namespace_is_filled_as_requests_come(oci_registry: NamespacedRegistry) -> None:
+    """It can be kept, captured and cleared as the one of a registry can."""
+    url, requests = f"{oci_registry.url}/v2/{oci_registry.namespace}/app", oci_registry.requests
+    get(f"{url}/tags/list")
+    with requests.capture() as seen:
+        get(f"{url}/manifests/v1")
+        get(f"{oci_registry.url}/v2/")
+    assert seen.lines() == [f"GET /v2/{oci_registry.namespace}/app/manifests/v1 -> 404"]
+    assert len(requests) == 2
+    requests.clear()
+    get(f"{url}/tags/list")
+    assert len(oci_registry.requests) == 1
+
+
+def test_namespace_leaves_nothing() -> None:
+    """Content, uploads and faults of a test go with it; whoever keeps its record can still read that."""
+    with share_in_thread() as shared:
+        with shared.namespace() as registry, shared.namespace() as other:
+            for namespace in (registry, other):
+                url = f"{namespace.url}/v2/{namespace.namespace}/app/blobs/uploads/"
+                assert get(f"{url}?digest={EMPTY}", "POST") == 201
+                assert get(url, "POST") == 202
+            registry.faults.add(Fault(path="*", status=503))
+        app = registry.app
+        assert (app.storage.names(), len(app.uploads), len(app.faults)) == ([], 0, 0)
+        assert registry.requests.count("POST", status=202) == 1
+        assert get(f"{registry.url}/v2/") == 200
+
+
+def test_namespace_stays_while_another_goes() -> None:
+    """The end of one test is nothing to others."""
+    with share_in_thread() as shared, shared.namespace() as stays:
+        with shared.namespace() as goes:
+            for namespace in (stays, goes):
+                url = f"{namespace.url}/v2/{namespace.namespace}/app/blobs/uploads/?digest={EMPTY}"
+                assert get(url, "POST") == 201
+        assert stays.app.storage.names() == [f"{stays.namespace}/app"]
+
+
+def test_name_of_a_repository_is_checked(oci_registry: NamespacedRegistry) -> None:
+    """A test learns of a bad name before it asks the registry."""
+    with pytest.raises(InvalidReference):
+        oci_registry.repository("App")
 
 
 @pytest.mark.parametrize("path", ["/v2/", "/token"])

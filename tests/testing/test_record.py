@@ -103,6 +103,16 @@ async def test_capture_has_the_requests_of_a_block(remote: Remote, log: RequestL
     assert log.lines() == ["GET /v2/b/tags/list -> 404", "GET /v2/c/tags/list -> 404"]
 
 
+def test_capture_of_a_part() -> None:
+    """A capture can be of some paths only."""
+    log = RequestLog()
+    with log.capture("/v2/a/*") as seen:
+        for path in ("/v2/", "/v2/a/tags/list", "/v2/ab/tags/list"):
+            log.append(make("GET", path))
+    assert seen.lines() == ["GET /v2/a/tags/list -> None"]
+    assert log.count() == 3
+
+
 def test_capture_ends_with_an_error() -> None:
     """A block that fails captures no further requests either."""
     log = RequestLog()
