@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from oci_distribution.testing.extra import extra_needed
+
 if TYPE_CHECKING:
     from oci_distribution.testing.app import RegistryApp, RegistryOptions
     from oci_distribution.testing.auth import BasicAuth, User
@@ -76,6 +78,7 @@ def __getattr__(name: str) -> Any:
     if module is None:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    value = getattr(import_module(f"{__name__}.{module}"), name)
+    with extra_needed():
+        value = getattr(import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value

@@ -11,14 +11,17 @@ from tempfile import NamedTemporaryFile
 
 import anyio
 
-from oci_distribution.testing.app import RegistryApp
-from oci_distribution.testing.auth import Authenticator, BasicAuth
-from oci_distribution.testing.directory import DirectoryStorage
-from oci_distribution.testing.memory import MemoryStorage
-from oci_distribution.testing.profiles import PROFILES
-from oci_distribution.testing.record import RequestLog
-from oci_distribution.testing.server import serve_registry
-from oci_distribution.testing.tokens import TokenAuth
+from oci_distribution.testing import (
+    PROFILES,
+    BasicAuth,
+    DirectoryStorage,
+    MemoryStorage,
+    RegistryApp,
+    RequestLog,
+    TokenAuth,
+    serve_registry,
+)
+from oci_distribution.testing.extra import MissingExtra
 
 _LAST_PORT = 65535
 
@@ -80,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _make_app(arguments: argparse.Namespace) -> RegistryApp:
-    auth: Authenticator | None = None
+    auth: BasicAuth | TokenAuth | None = None
     if arguments.auth:
         auth = BasicAuth(dict(arguments.auth))
     elif arguments.token_auth:
@@ -132,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--ca-file needs --tls")
     try:
         anyio.run(_serve, arguments)
-    except OSError as error:
+    except (OSError, MissingExtra) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol, Unpack
 
 import pytest
 
+from oci_distribution.testing.extra import MissingExtra, extra_needed
+
 if TYPE_CHECKING:
     from oci_distribution.testing.server import RunningRegistry, ServerOptions
     from oci_distribution.testing.threaded import NamespacedRegistry, SharedRegistry
 
 __all__ = ["RegistryFactory", "oci_registry", "oci_registry_factory"]
-
-_EXTRA = frozenset({"httptools", "jwt", "starlette", "trustme", "uvicorn"})
 
 
 class RegistryFactory(Protocol):
@@ -32,15 +32,12 @@ class RegistryFactory(Protocol):
 
 @contextmanager
 def _explained() -> Generator[None]:
-    """Say what to install where a part of the extra is missing."""
+    """Say what to install where a part of the extra is missing, and no more."""
     try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in _EXTRA:
-            raise
-        hint = f"no {missing}: a registry to test against needs `pip install oci-distribution[testing]`"
-        pytest.fail(hint, pytrace=False)
+        with extra_needed():
+            yield
+    except MissingExtra as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 def _start(stack: ExitStack, **options: Unpack[ServerOptions]) -> RunningRegistry:

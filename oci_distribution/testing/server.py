@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from oci_distribution.testing.app import RegistryApp, RegistryOptions
+from oci_distribution.testing.extra import extra_needed
 from oci_distribution.testing.faults import Faults
 from oci_distribution.testing.injection import CONNECTION
 from oci_distribution.testing.record import RequestLog
@@ -131,6 +132,7 @@ async def serve_registry(
         options: Those of `RegistryApp`.
 
     Raises:
+        ModuleNotFoundError: The extra `testing` is not installed.
         OSError: The port is taken.
         StrictViolation: At the end, when the app is `strict` and there are `violations`.
         TypeError: Both an app and options, or both `tls` and `ssl`.
@@ -162,7 +164,8 @@ async def serve_registry(
 
 
 def _authority() -> Authority:
-    from oci_distribution.testing.tls import Authority  # noqa: PLC0415 - a fifth of a second, for few
+    with extra_needed():
+        from oci_distribution.testing.tls import Authority  # noqa: PLC0415 - a fifth of a second, for few
 
     return Authority()
 
@@ -184,7 +187,8 @@ class _Server:
             date_header=False,
             timeout_keep_alive=_KEEP_ALIVE,
         )
-        self._config.load()
+        with extra_needed():
+            self._config.load()
         self._state = ServerState()
         self._listener: asyncio.Server | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -91,6 +92,19 @@ def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str])
         main(arguments)
     assert exit_.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_without_the_extra() -> None:
+    """What to install is said in one line, or in the last line of what Python says."""
+    for missing, arguments in (("trustme", ["--tls"]), ("starlette", [])):
+        code = f"import sys, runpy; sys.modules[{missing!r}] = None; sys.argv[1:] = {arguments!r}\n"
+        code += "runpy.run_module('oci_distribution.testing', run_name='__main__')"
+        result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+        assert (result.returncode, result.stdout) == (1, "")
+        last = result.stderr.splitlines()[-1]
+        assert last.endswith(
+            f"no {missing}: a registry to test against needs `pip install oci-distribution[testing]`"
+        )
 
 
 def test_storage_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
