@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -99,24 +100,29 @@ def _make_app(arguments: argparse.Namespace) -> RegistryApp:
     )
 
 
-def _write_certificate(pem: bytes, path: Path | None) -> None:
+@contextmanager
+def _certificate_file(pem: bytes, path: Path | None) -> Generator[None]:
+    """Write the certificate where the user wants it, or to a file that is gone with the registry."""
     if path is not None:
         path.write_bytes(pem)
+        yield
         return
-    with NamedTemporaryFile("wb", prefix="registry-ca-", suffix=".pem", delete=False) as file:
+    with NamedTemporaryFile(prefix="registry-ca-", suffix=".pem") as file:
         file.write(pem)
-    sys.stderr.write(f"clients have to trust {file.name}\n")
-    sys.stderr.flush()
+        file.flush()
+        sys.stderr.write(f"clients have to trust {file.name}\n")
+        sys.stderr.flush()
+        yield
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with ExitStack() as stack, anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         app = _make_app(arguments)
         async with serve_registry(
             app=app, address=arguments.address, port=arguments.port, tls=arguments.tls
         ) as registry:
             if arguments.tls:
-                _write_certificate(registry.ca_pem, arguments.ca_file)
+                stack.enter_context(_certificate_file(registry.ca_pem, arguments.ca_file))
             sys.stdout.write(f"{registry.url}\n")  # in one piece: somebody waits for this line
             sys.stdout.flush()
             async for _ in signals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 
 import trustme
@@ -23,9 +24,10 @@ class Authority:
         return self._authority.cert_pem.bytes()
 
     def server_context(self, address: str) -> ssl.SSLContext:
-        """Return what a server needs that is reached as this machine or at `address`."""
+        """Return what a server needs that is reached as this machine or at `address`, an IP address."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        certificate = self._authority.issue_cert(*dict.fromkeys((*_NAMES, address)))
+        names = {*_NAMES, address} if _is_ip(address) else _NAMES
+        certificate = self._authority.issue_cert(*names)
         certificate.configure_cert(context)  # pyright: ignore[reportUnknownMemberType] - of pyOpenSSL's types
         return context
 
@@ -34,3 +36,12 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType] - of pyOpenSSL's types
         return context
+
+
+def _is_ip(address: str) -> bool:
+    """Say whether it can be in a certificate; of what cannot, the server complains as it does without TLS."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True

@@ -121,16 +121,29 @@ def test_storage_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("named", [True, False])
 async def test_tls(tmp_path: Path, named: bool, capfd: pytest.CaptureFixture[str]) -> None:
-    """The certificate to trust is written to the file that is given, or to one that is named."""
+    """The certificate to trust is written to the file that is given, or to one that is named and does not stay."""
     path = tmp_path / "ca.pem"
-    async with _run("--tls", *(["--ca-file", str(path)] if named else [])) as (_, url):
+    async with _run("--tls", *(["--ca-file", str(path)] if named else [])) as (process, url):
         said = capfd.readouterr().err
         if not named:
             path = Path(said.split()[-1])
         context = ssl.create_default_context(cafile=path)
-        path.unlink()
         async with aiohttp.ClientSession() as session, session.get(f"{url}/v2/", ssl=context) as answer:
             assert (url.partition("://")[0], answer.status) == ("https", 200)
+        process.terminate()
+        with anyio.fail_after(5):
+            assert await process.wait() == 0
+        assert path.exists() is named
+
+
+def test_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends with one line, before anybody is told a URL."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["--tls", "--ca-file", str(tmp_path / "none" / "ca.pem")])
+    assert exit_.value.code == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "ca.pem" in said.err
 
 
 def test_certificate_without_tls(capsys: pytest.CaptureFixture[str]) -> None:

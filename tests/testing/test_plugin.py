@@ -23,6 +23,7 @@ from oci_distribution.testing import (
 )
 from oci_distribution.testing.plugin import RegistryFactory
 from oci_distribution.testing.threaded import share_in_thread
+from oci_distribution.testing.tls import Authority
 
 ROOT = Path(__file__).parents[2]
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -261,6 +262,20 @@ def test_tls() -> None:
         with urllib.request.urlopen(f"{registry.url}/v2/", context=from_file) as answer:
             assert answer.status == 200
         assert get(f"{registry.url}/v2/") == 0
+
+
+@pytest.mark.parametrize(("address", "name"), [("127.0.0.1", "localhost"), ("127.0.0.2", "127.0.0.2")])
+def test_names_of_a_tls_registry(address: str, name: str) -> None:
+    """Its certificate is for where it listens and for what this machine is called."""
+    with serve_in_thread(tls=True, address=address) as registry:
+        url = registry.url.replace(address, name)
+        with urllib.request.urlopen(f"{url}/v2/", context=registry.client_context()) as answer:
+            assert answer.status == 200
+
+
+def test_certificate_for_no_address() -> None:
+    """It is left to the server to complain of one, as it does without TLS."""
+    assert isinstance(Authority().server_context("no address!"), ssl.SSLContext)
 
 
 def test_tls_of_ones_own_and_made_up() -> None:
