@@ -6,11 +6,7 @@ import ast
 import asyncio
 import inspect
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ from sybil.example import Example
 from sybil.parsers.markdown import CodeBlockParser
 
 import oci_distribution as oci
+from oci_distribution.testing import serve_in_thread
 
 PLATFORMS = ("amd64", "arm64")
 
@@ -51,25 +48,13 @@ async def push_image(repository: oci.Repository, *tags: str) -> oci.Descriptor:
     return await repository.manifests.push(index, tags=tags)
 
 
-@contextmanager
-def registry() -> Iterator[str]:
-    """Run a registry in a process of its own, and yield its `host:port`."""
-    command = [sys.executable, "-m", "oci_distribution.testing"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip().removeprefix("http://")
-        finally:
-            process.terminate()
-
-
 def setup(namespace: dict[str, Any]) -> None:
     """Open a registry, an empty folder and an event loop for one document."""
     namespace["_home"] = Path.cwd()
     namespace["_folder"] = folder = tempfile.TemporaryDirectory()
     os.chdir(folder.name)
-    namespace["_registry"] = registry()
-    namespace["_host"] = host = namespace["_registry"].__enter__()
+    namespace["_registry"] = registry = serve_in_thread()
+    namespace["_host"] = host = registry.__enter__().host
     namespace["_runner"] = runner = asyncio.Runner()
     runner.run(prepare(host))
     Path("layer.tar.gz").write_bytes(b"a layer")
