@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from oci_distribution.testing.record import RecordedRequest, RequestLog
     from oci_distribution.testing.server import RunningRegistry, ServerOptions, serve_registry
     from oci_distribution.testing.strict import StrictViolation, Violation
-    from oci_distribution.testing.threaded import NamespacedRegistry, serve_in_thread
+    from oci_distribution.testing.threaded import NamespacedRegistry, RegistryFactory, serve_in_thread
     from oci_distribution.testing.tokens import TokenAuth
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Quirk",
     "RecordedRequest",
     "RegistryApp",
+    "RegistryFactory",
     "RegistryOptions",
     "RequestLog",
     "RunningRegistry",
@@ -60,6 +61,7 @@ _MODULES = {
     "Quirk": "quirks.quirk",
     "RecordedRequest": "record",
     "RegistryApp": "app",
+    "RegistryFactory": "threaded",
     "RegistryOptions": "app",
     "RequestLog": "record",
     "RunningRegistry": "server",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import pytest
 
@@ -17,17 +17,9 @@ from oci_distribution.testing.extra import MissingExtra, extra_needed
 
 if TYPE_CHECKING:
     from oci_distribution.testing.server import RunningRegistry, ServerOptions
-    from oci_distribution.testing.threaded import NamespacedRegistry, SharedRegistry
+    from oci_distribution.testing.threaded import NamespacedRegistry, RegistryFactory, SharedRegistry
 
-__all__ = ["RegistryFactory", "oci_registry", "oci_registry_factory"]
-
-
-class RegistryFactory(Protocol):
-    """Starts registries."""
-
-    def __call__(self, **options: Unpack[ServerOptions]) -> RunningRegistry:
-        """Start a registry, which stops at the end of the test; the options are those of `serve_registry`."""
-        ...
+__all__ = ["oci_registry", "oci_registry_factory"]
 
 
 @contextmanager

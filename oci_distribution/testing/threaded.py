@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Unpack
+from typing import Protocol, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -16,7 +16,14 @@ from oci_distribution.testing.memory import MemoryStorage
 from oci_distribution.testing.record import RequestLog
 from oci_distribution.testing.server import RunningRegistry, ServerOptions, serve_registry
 
-__all__ = ["NamespacedFaults", "NamespacedRegistry", "SharedRegistry", "serve_in_thread", "share_in_thread"]
+__all__ = [
+    "NamespacedFaults",
+    "NamespacedRegistry",
+    "RegistryFactory",
+    "SharedRegistry",
+    "serve_in_thread",
+    "share_in_thread",
+]
 
 _KEPT_REQUESTS = 10_000
 """How many requests of a test are kept."""
@@ -38,6 +45,14 @@ def serve_in_thread(**options: Unpack[ServerOptions]) -> Generator[RunningRegist
         portal.wrap_async_context_manager(serve_registry(**options)) as registry,
     ):
         yield registry
+
+
+class RegistryFactory(Protocol):
+    """Starts registries: what the fixture `oci_registry_factory` gives."""
+
+    def __call__(self, **options: Unpack[ServerOptions]) -> RunningRegistry:
+        """Start a registry, which stops at the end of the test; the options are those of `serve_registry`."""
+        ...
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from oci_distribution.testing import (
     BasicAuth,
     Fault,
     NamespacedRegistry,
+    RegistryFactory,
     StrictViolation,
     serve_in_thread,
 )
-from oci_distribution.testing.plugin import RegistryFactory
 from oci_distribution.testing.threaded import share_in_thread
 from oci_distribution.testing.tls import Authority
 
