@@ -145,5 +145,5 @@ async def backend(client: oci.Client, registry: RunningRegistry) -> AsyncGenerat
 
 @pytest.fixture
 async def web(backend: Backend) -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=backend.url) as web:
+    async with httpx.AsyncClient(base_url=backend.url, verify=False) as web:
         yield web

@@ -199,7 +199,10 @@ async def test_wrong_bytes_break_the_answer_off(
 ) -> None:
     """The client has seen a length, and does not get it: what it has is not whole, and it knows."""
     registry.faults.add(Fault(method="GET", corrupt_at=at))
-    async with serve(registry.url, http=http, wrapped=wrapped) as backend, httpx.AsyncClient() as web:
+    async with (
+        serve(registry.url, http=http, wrapped=wrapped) as backend,
+        httpx.AsyncClient(verify=False) as web,
+    ):
         with pytest.raises(httpx.RemoteProtocolError):
             await web.get(backend.url + PATH)
         await backend.until_in_progress(0)
