@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
+from anyio.abc import Process
 
 import oci_distribution as oci
 from oci_distribution.testing import Fault, RunningRegistry, serve_registry
@@ -38,6 +42,50 @@ async def test_the_demo_ends_well() -> None:
 
     assert result.returncode == 0, result.stderr
     assert b"digests right" in result.stdout
+
+
+@asynccontextmanager
+async def running_proxy(registry: str) -> AsyncGenerator[tuple[Process, str]]:
+    """Run the proxy on a free port, and tell its process and its URL."""
+    command = [sys.executable, str(EXAMPLES / "fastapi_proxy.py"), registry, "--port", "0"]
+    async with await anyio.open_process(command) as process:
+        try:
+            assert process.stderr is not None
+            said = b""
+            while (match := re.search(rb"running on (http://[0-9.:]+)", said)) is None:
+                said += await process.stderr.receive()
+            yield process, match[1].decode()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+async def test_fastapi_proxy_passes_content_on(
+    registry: RunningRegistry, number: signal.Signals, status: int
+) -> None:
+    """Manifests and layers, whole and in part, until a signal ends it."""
+    async with oci.Client() as client:
+        manifest = await push_image(
+            client.registry(registry.url).repository("team/app"), [b"a layer"], tag="v1"
+        )
+    layer = manifest.children[1]
+
+    async with running_proxy(registry.url) as (process, url), httpx.AsyncClient(base_url=url) as web:
+        got = await web.get("/team/app/manifests/v1")
+        head = await web.head(f"/team/app/blobs/{layer.digest}")
+        part = await web.get(f"/team/app/blobs/{layer.digest}", headers={"Range": "bytes=2-"})
+        missing = await web.get("/team/app/manifests/v2")
+        same = await web.get("/team/app/manifests/v1", headers={"If-None-Match": got.headers["etag"]})
+        process.send_signal(number)
+        with anyio.fail_after(5):
+            assert await process.wait() == status
+
+    assert (got.status_code, got.content) == (200, manifest.raw)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(layer.size))
+    assert (part.status_code, part.content) == (206, b"layer")
+    assert (missing.status_code, same.status_code) == (404, 304)
 
 
 async def test_copy_image_copies_all_platforms(registry: RunningRegistry, tmp_path: Path) -> None:
