@@ -47,8 +47,8 @@ class _ContentResponse(Response, ABC):
         self.init_headers(headers)
 
     @abstractmethod
-    async def _stat(self) -> Descriptor:
-        """Say what there is, without its bytes."""
+    async def _stat(self, *, must_exist: bool) -> Descriptor:
+        """Say what there is, without its bytes; whoever wants no bytes has no other way to learn that."""
 
     @abstractmethod
     def _open(
@@ -73,7 +73,7 @@ class _ContentResponse(Response, ABC):
         if not (client.is_asking_for_head or {"if-none-match", "range"} & set(client.headers)):
             await self._pass_on(client, None, None)
             return
-        known = await self._stat()
+        known = await self._stat(must_exist=client.is_asking_for_head or "if-none-match" in client.headers)
         etag = entity_tag(known.digest)
         part = None if client.is_asking_for_head else wanted_range(client.headers, etag, known.size)
         if holds(client.headers, etag):
@@ -126,7 +126,8 @@ class BlobResponse(_ContentResponse):
     the client takes it, and the connection to the registry ends when the client leaves. One range
     (`Range`, `If-Range`), `HEAD` and `If-None-Match` are answered; the entity tag is the digest. A whole
     blob is verified before its last piece is sent: when it is not what it should be, the response is
-    broken off, and the client sees that it is not whole. Parts cannot be verified.
+    broken off, and the client sees that it is not whole. Parts cannot be verified. A part of a blob of which
+    only the digest is given costs a HEAD, too.
 
     Args:
         repository: Holds the blob.
@@ -154,14 +155,15 @@ class BlobResponse(_ContentResponse):
         self._repository = repository
         self._blob = blob
 
-    async def _stat(self) -> Descriptor:
+    async def _stat(self, *, must_exist: bool) -> Descriptor:
         blob, blobs = self._blob, self._repository.blobs
         if not isinstance(blob, Descriptor):
             return await blobs.stat(blob)
-        if blob.urls or blob.data is not None:
+        if must_exist and (blob.urls or blob.data is not None):
             async with blobs.open(blob):  # it may be elsewhere than in the registry
                 return blob
-        await blobs.stat(blob.digest)
+        if must_exist:
+            await blobs.stat(blob.digest)
         return blob
 
     @asynccontextmanager
@@ -202,7 +204,7 @@ class ManifestResponse(_ContentResponse):
         self._repository = repository
         self._reference = reference
 
-    async def _stat(self) -> Descriptor:
+    async def _stat(self, *, must_exist: bool) -> Descriptor:  # noqa: ARG002 - only asking tells
         return await self._repository.manifests.stat(self._reference)
 
     @asynccontextmanager

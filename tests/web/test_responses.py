@@ -251,6 +251,19 @@ async def test_blob_that_its_descriptor_holds(
     assert len(registry.requests) == 0
 
 
+@pytest.mark.usefixtures("pushed")
+async def test_part_of_a_descriptor(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """Its size is known, so that one request will do, and none where there is no such part."""
+    blob = oci.Descriptor(media_type="text/x", digest=DIGEST, size=SIZE)
+
+    part = await _answer_of(BlobResponse(repo, blob), headers={"Range": "bytes=-4"})
+    missing = await _answer_of(BlobResponse(repo, blob), headers={"Range": f"bytes={SIZE}-"})
+
+    assert (part.status_code, part.content) == (206, DATA[-4:])
+    assert missing.status_code == 416
+    assert registry.requests.lines() == [f"GET /v2{PATH} -> 206"]
+
+
 async def test_head_of_a_descriptor_asks(repo: oci.Repository, registry: RunningRegistry) -> None:
     """That somebody knows a size does not mean that the registry has it."""
     blob = oci.Descriptor(media_type="text/x", digest=DIGEST, size=SIZE)
