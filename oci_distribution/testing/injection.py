@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from oci_distribution.testing.answers import RegistryError
 from oci_distribution.testing.faults import Fault
 
-if sys.platform != "win32":
+if sys.platform == "linux":
     from fcntl import ioctl
-    from termios import TIOCOUTQ
+
+    _SIOCOUTQNSD = 0x894B
 
 __all__ = ["CONNECTION", "inject"]
 
@@ -142,12 +143,11 @@ async def _taken(transport: Transport) -> None:
 
 
 def _unsent(sock: socket.socket) -> int:
-    """Return how many bytes the kernel holds that the other side has not acknowledged, where it tells."""
-    if sys.platform == "win32":
+    """Return how many bytes the kernel has not even sent, where it tells."""
+    if sys.platform != "linux":
         return 0
-    answer = struct.pack("i", 0)
     try:
-        return int(struct.unpack("i", ioctl(sock.fileno(), TIOCOUTQ, answer))[0])
+        return int(struct.unpack("i", ioctl(sock.fileno(), _SIOCOUTQNSD, bytes(4)))[0])
     except OSError:
         return 0
 

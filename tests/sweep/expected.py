@@ -59,6 +59,26 @@ _RULES = (
         ("TokenError", COMPLETES),
         "secrets follow no redirect; it completes when the token was only for a mount",
     ),
+    Rule("GET referrers", ("404",), ("Believed",), "there is no such repository, says the registry"),
+    Rule(
+        "GET referrers",
+        ("400", "405", "redirect to nowhere", "wrong type", "no type"),
+        (COMPLETES,),
+        "there is no API, and the tag is read",
+    ),
+    Rule("GET manifest of referrers", ("404",), ("Believed",), "there is no such tag, says the registry"),
+    Rule(
+        "GET tags",
+        ("400", "405", "413"),
+        (COMPLETES, "Unsupported", "SizeInvalid"),
+        "refused pages are asked for smaller, but not in the middle of a listing",
+    ),
+    Rule(
+        "GET tags",
+        ("answer corrupted", "answer truncated"),
+        (COMPLETES, "ProtocolError"),
+        "it is no JSON any more; it completes when the answer was a 401",
+    ),
     Rule("*", ("429 for hours",), ("TooManyRequests",), "a wait of hours is the user's to decide"),
     Rule("HEAD blob", ("404",), (COMPLETES,), "what is not there is pushed"),
     Rule(
@@ -73,20 +93,23 @@ _RULES = (
     Rule("*", ("416",), ("RangeInvalid",), "a refusal is final"),
     Rule("HEAD *", ("redirect to nowhere",), (COMPLETES,), "what is not there is pushed"),
     Rule("*", ("redirect to nowhere",), ("Unsupported",), "the registry has nothing there"),
-    Rule(
-        "* manifest",
-        ("expired token",),
-        (COMPLETES, "Unauthorized"),
-        "a token that was made for this request and is refused would be refused again",
+    *(
+        Rule(
+            requests,
+            ("expired token",),
+            (COMPLETES, "Unauthorized"),
+            "a token that was made for this request and is refused would be refused again",
+        )
+        for requests in ("GET *", "HEAD *", "PUT manifest")
     ),
     Rule(
-        "GET manifest",
+        "GET manifest*",
         ("answer corrupted", "answer truncated", "wrong digest header"),
         (COMPLETES, "DigestMismatch"),
         "wrong bytes are no accident; it completes when the answer was a 401",
     ),
     Rule(
-        "GET manifest",
+        "GET manifest*",
         ("wrong type",),
         (COMPLETES, "ProtocolError"),
         "a web page is no registry; it completes when the answer was a 401",

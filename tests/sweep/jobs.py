@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import oci_distribution as oci
-from tests.sweep.world import SOURCE, TAG, Held, World, image, read_layout, read_registry
+from oci_distribution.remote import blob_sources
+from tests.sweep.world import (
+    LISTED,
+    LISTED_TAGS,
+    SOURCE,
+    TAG,
+    Held,
+    World,
+    image,
+    read_layout,
+    read_registry,
+)
 
-__all__ = ["JOBS", "Job"]
+__all__ = ["JOBS", "Believed", "Job"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,43 @@ async def _mount(client: oci.Client, world: World) -> None:
     await oci.copy(registry.repository(SOURCE), TAG, registry.repository(world.target_name))
 
 
+class Believed(Exception):
+    """The registry said that there is nothing, which nobody can check."""
+
+
+async def _read(client: oci.Client, world: World) -> None:
+    """List tags on many pages, read a manifest by tag and by digest, and find referrers without an API."""
+    repository = client.registry(world.source.url).repository(LISTED)
+    async with aclosing(repository.tags.list(page_size=1)) as listed:
+        tags = [tag async for tag in listed]
+    assert tags[: len(LISTED_TAGS)] == list(LISTED_TAGS)
+    manifest = await repository.manifests.get(tags[0])
+    assert await repository.manifests.get(manifest.digest) == manifest
+    assert await repository.manifests.get_if_changed(tags[1], manifest.digest) is None
+    if not await repository.referrers.get(manifest.digest):
+        raise Believed
+
+
+async def _download(client: oci.Client, world: World) -> None:
+    """Download every blob, some of them in parts over several connections, and keep what came."""
+    repository = client.registry(world.source.url).repository(SOURCE)
+    world.downloads.mkdir(exist_ok=True)
+    with patch.object(blob_sources, "PART", 30_000):
+        for number, (name, data) in enumerate(sorted(image().content.items())):
+            if name not in image().manifests:
+                digest = oci.Digest(name)
+                blob = oci.Descriptor(media_type=oci.MediaType.OCTET_STREAM, digest=digest, size=len(data))
+                target = world.downloads / digest.encoded
+                await repository.blobs.download(blob, target, resume=True, connections=1 + 2 * (number % 2))
+
+
+def _downloaded(world: World) -> Held:
+    """Return the image with the blobs as they were downloaded; what is beside them is too much."""
+    held, manifests = image(), {digest: image().content[digest] for digest in image().manifests}
+    found = {f"sha256:{path.name}": path.read_bytes() for path in world.downloads.glob("*")}
+    return Held(held.tags, held.manifests, manifests | found)
+
+
 JOBS = {
     job.name: job
     for job in (
@@ -60,6 +110,8 @@ JOBS = {
         Job("push", _push, lambda world: read_registry(world.target, world.target_name)),
         Job("copy", _copy, lambda world: read_registry(world.target, world.target_name)),
         Job("mount", _mount, lambda world: read_registry(world.source, world.target_name)),
+        Job("read", _read, lambda _: image()),
+        Job("download", _download, _downloaded),
     )
 }
 """By name; `mount` is a copy within one registry."""

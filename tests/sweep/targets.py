@@ -24,6 +24,7 @@ Side = Literal["source", "target"]
 # What a path is called in the tables, and the pattern that a fault finds its like with.
 _ENDPOINTS = (
     (re.compile(r"/token"), "token", "/token"),
+    (re.compile(r"(/v2/.+)/manifests/sha256-[^/]+"), "manifest of referrers", r"\1/manifests/sha256-*"),
     (re.compile(r"(/v2/.+)/manifests/[^/]+"), "manifest", r"\1/manifests/*"),
     (re.compile(r"(/v2/.+)/blobs/uploads/"), "uploads", r"\1/blobs/uploads/"),
     (re.compile(r"(/v2/.+)/blobs/uploads/[^/]+"), "upload", r"\1/blobs/uploads/?*"),

@@ -24,6 +24,8 @@ from oci_distribution.transport.pacing import Timing
 from tests.disk import names_below, open_below
 
 __all__ = [
+    "LISTED",
+    "LISTED_TAGS",
     "SOURCE",
     "TAG",
     "CountingApp",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 SOURCE, TARGET, TAG = "team/source", "team/target", "v1"
+LISTED, LISTED_TAGS = "team/listed", ("a", "b", "c", "d")
 USER = oci.Credential(username="ann", password="secret")
 TURNS = 1000
 """Turns of the event loop in which servers must have noticed that their client is gone."""
@@ -125,6 +128,11 @@ class World:
         return self.folder / "source"
 
     @property
+    def downloads(self) -> Path:
+        """The folder that a job may download to."""
+        return self.folder / f"{self.target_name.replace('/', '-')}-downloads"
+
+    @property
     def target_layout(self) -> Path:
         """The layout that a job may make."""
         return self.folder / self.target_name.replace("/", "-")
@@ -145,7 +153,8 @@ async def _serve(kind: type[CountingApp], *, full: bool) -> AsyncGenerator[Runni
     storage = MemoryStorage()
     if full:
         _fill(storage)
-    app = kind(storage=storage, auth=TokenAuth({USER.username: USER.password}))
+        _fill_listed(storage)
+    app = kind(storage=storage, auth=TokenAuth({USER.username: USER.password}), referrers=False)
     async with serve_registry(app=app) as registry:
         yield registry
     app.close()
@@ -159,6 +168,16 @@ def _fill(storage: MemoryStorage) -> None:
             repository.put_manifest(oci.Manifest.parse(data), tags)
         else:
             repository.put_content(oci.Digest(digest), data)
+
+
+def _fill_listed(storage: MemoryStorage) -> None:
+    """Add a repository with several tags, and with referrers that a tag lists, since there is no API."""
+    repository = storage.open(LISTED)
+    root = oci.Manifest.of(oci.ImageIndex())
+    repository.put_manifest(root, LISTED_TAGS)
+    entry = oci.Descriptor(media_type=oci.MediaType.IMAGE_MANIFEST, digest=oci.Digest.of(b""), size=0)
+    index = oci.Manifest.of(oci.ImageIndex(manifests=(entry,)))
+    repository.put_manifest(index, [str(root.digest).replace(":", "-")])
 
 
 def _write_layout(folder: Path) -> None:
