@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
@@ -44,6 +45,17 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         self.working += 1
         future.add_done_callback(self._done)
         return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait until the threads have ended, which is their own time, too."""
+        self.working += 1
+        try:
+            if sys.version_info >= (3, 12):
+                await super().shutdown_default_executor(timeout)
+            else:
+                await super().shutdown_default_executor()
+        finally:
+            self.working -= 1
 
     def _done(self, _: object) -> None:
         self.working -= 1
