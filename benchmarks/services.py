@@ -43,16 +43,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def distribution(folder: Path) -> Iterator[str]:
-    """Run distribution v3 with its content in `folder`, and yield its `host:port`."""
-    with _serving(require("registry"), folder) as host:
+def distribution(folder: Path, more: str = "") -> Iterator[str]:
+    """Run distribution v3 with its content in `folder`, and yield its `host:port`.
+
+    Args:
+        folder: For content and configuration.
+        more: Added to the configuration, in YAML.
+    """
+    with _serving(require("registry"), folder, more) as host:
         yield host
 
 
 @contextmanager
-def debian_registry(folder: Path) -> Iterator[str]:
+def debian_registry(folder: Path, more: str = "") -> Iterator[str]:
     """Run Debian's docker-registry, distribution 2.8, the same way."""
-    with _serving(require("docker-registry"), folder) as host:
+    with _serving(require("docker-registry"), folder, more) as host:
         yield host
 
 
@@ -79,11 +84,11 @@ def embedded_registry(*options: str) -> Iterator[Embedded]:
 
 
 @contextmanager
-def _serving(binary: str, folder: Path) -> Iterator[str]:
+def _serving(binary: str, folder: Path, more: str) -> Iterator[str]:
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yml"
-    config.write_text(CONFIG.format(root=folder / "data", port=port))
+    config.write_text(CONFIG.format(root=folder / "data", port=port) + more)
     with subprocess.Popen(
         [binary, "serve", str(config)],
         stdout=subprocess.DEVNULL,

@@ -54,8 +54,9 @@ async def _delete(registry: Registry, endpoint: Endpoint, *, missing_ok: bool) -
             return False
         raise
     except ResponseError as error:
-        if type(error) is ResponseError and error.status == 400:
-            # "MUST respond with either a 400 or a 405"; GAR says 400 while there are tags.
+        # "MUST respond with either a 400 or a 405", whatever its code: GAR says so while there are tags, and
+        # distribution 2.8 of a tag that it is no digest. What we name is well-formed: that is checked.
+        if error.status == 400:
             raise Unsupported(error.args[0], context=error.context, errors=error.errors) from error
         raise
     return True

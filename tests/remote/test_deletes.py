@@ -97,6 +97,7 @@ async def test_a_tag_is_deleted_by_tag_only(
     [
         Fault(method="DELETE", status=405),
         Fault(method="DELETE", status=400, body=b'{"errors": [{"code": "GOOGLE_MANIFEST_DANGLING_TAG"}]}'),
+        Fault(method="DELETE", status=400, body=b'{"errors": [{"code": "DIGEST_INVALID"}]}'),
     ],
 )
 async def test_a_registry_that_does_not_delete(
