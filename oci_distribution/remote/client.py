@@ -138,7 +138,10 @@ class Client:
         return self._registry(check_registry(host.rstrip("/")), scheme)
 
     def repository(self, name: str) -> Repository:
-        """Return the repository of this name, `ghcr.io/org/app`, `alpine` or `http://127.0.0.1:5000/app`.
+        """Return the repository of this name.
+
+        Args:
+            name: `ghcr.io/org/app`, `alpine` or `http://127.0.0.1:5000/app`; the scheme is as in `registry`.
 
         Raises:
             InvalidReference: `name` breaks the grammar, or names a tag or digest.

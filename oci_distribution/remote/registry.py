@@ -83,7 +83,11 @@ class Registry:
         await self.version()
 
     async def version(self) -> str | None:
-        """Return the API version that the registry names, `registry/2.0` (end-1); None if it names none."""
+        """Return the API version that the registry names, `registry/2.0` (end-1); None if it names none.
+
+        Raises:
+            RequestError: It is no registry, or we may not talk to it.
+        """
         answer = await self.sender.request(self.host, endpoints.ping(), limit=self.max_manifest)
         version: str | None = answer.headers.get(DOCKER_API_VERSION)
         return version
@@ -200,6 +204,10 @@ class Registry:
     async def stat_blob(self, repository: str, digest: str) -> Descriptor:
         """Return size and digest of a blob (end-2); registries do not know its media type.
 
+        Args:
+            repository: Name of the repository.
+            digest: Its digest.
+
         Raises:
             BlobUnknown: The repository does not hold it.
             ProtocolError: The registry does not say how long it is.
@@ -244,6 +252,9 @@ class Registry:
 
         Raises:
             InvalidArgument: The blob has no such range.
+
+        Opening raises `BlobUnknown` where the blob is nowhere, reading `DigestMismatch` or `SizeMismatch`
+        before the last piece of a blob that is another, and `TransportError` when patience is at its end.
         """
         check_repository(repository)
         wanted = blob if isinstance(blob, Descriptor) else Digest(blob)
@@ -353,7 +364,16 @@ class Registry:
     async def get_referrers(
         self, repository: str, subject: Descriptor | str, *, artifact_type: str | None = None
     ) -> list[Descriptor]:
-        """Return what refers to a manifest, as a list; see `list_referrers`."""
+        """Return what refers to a manifest, as a list (end-12a, end-12b).
+
+        Args:
+            repository: Name of the repository.
+            subject: The manifest: its descriptor or digest. It need not exist.
+            artifact_type: Only referrers of this type.
+
+        Raises:
+            RequestError: The registry refused, or failed; see `list_referrers`.
+        """
         found = self.list_referrers(repository, subject, artifact_type=artifact_type)
         return [descriptor async for descriptor in found]
 
@@ -395,6 +415,7 @@ class Registry:
 
         Raises:
             InvalidArgument: A page of nothing.
+            ResponseError: The registry refuses; Docker Hub does so to all (`Unauthorized`).
         """
         check_page_size(page_size)
         return names(
