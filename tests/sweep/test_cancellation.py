@@ -30,18 +30,18 @@ def test_slice_of_the_sweep() -> None:
 
 
 def test_place_is_the_way_from_the_job_to_the_engine() -> None:
-    """Coroutines, generators and context managers on the way are seen: here from a layout to a body."""
+    """Coroutines, generators and context managers on the way are seen: here from a layout to a request."""
     (outcome,) = attempt_all([Aim("pull")])
     ways = [[line.path for line in place] for place in outcome.seen]
-    reading = [way for way in ways if "content/ingest.py" in way and way[-1] == "transport/engine.py"]
-    assert reading
-    assert set(reading[0]) > {
+    asking = [way for way in ways if "content/layout.py" in way and way[-1] == "transport/engine.py"]
+    assert asking
+    assert set(asking[0]) > {
         "mirror/copy.py",
-        "content/layout.py",
         "content/sources.py",
         "remote/blob_reader.py",
         "remote/blob_body.py",
-        "transport/answers.py",
+        "transport/sender.py",
+        "transport/http_client.py",
     }
 
 
