@@ -9,13 +9,14 @@ from pydantic import BaseModel, ValidationError
 
 from oci_distribution.errors import (
     ContentError,
-    Denied,
     DigestMismatch,
     InvalidDigest,
     InvalidManifest,
     NotFound,
     ProtocolError,
-    Unsupported,
+    ResponseError,
+    TooManyRequests,
+    Unauthorized,
     UnsupportedError,
 )
 from oci_distribution.remote.failover import asked_in_turn
@@ -54,8 +55,10 @@ async def stat(registry: Registry, repository: str, reference: str) -> Descripto
 async def _stat(registry: Registry, repository: str, reference: str, digest: Digest | None) -> Descriptor:
     try:
         answer = await registry.ask(endpoints.head_manifest(repository, reference), limit=SMALL_ANSWER)
-    except (Unsupported, Denied):
-        # 405 and 403 for HEAD alone are seen behind proxies; the GET says more, if only why.
+    except (NotFound, TooManyRequests, Unauthorized):
+        raise
+    except ResponseError:
+        # 403, 405 and others for HEAD alone are seen behind proxies; the GET says more, if only why.
         return (await _get(registry, repository, reference, digest)).descriptor
     size = parse_content_length(answer.headers.get("Content-Length"))
     media_type = parse_media_type(answer.headers.get("Content-Type"))

@@ -82,7 +82,10 @@ _RULES = (
     Rule("*", ("429 for hours",), ("TooManyRequests",), "a wait of hours is the user's to decide"),
     Rule("HEAD blob", ("404",), (COMPLETES,), "what is not there is pushed"),
     Rule(
-        "HEAD manifest", ("403", "404", "405"), (COMPLETES,), "GET says more, and what is not there is pushed"
+        "HEAD manifest",
+        ("400", "403", "404", "405", "413", "416"),
+        (COMPLETES,),
+        "GET says more, and what is not there is pushed",
     ),
     Rule("HEAD *", ("400", "413"), ("ResponseError",), "an answer without a body has no code"),
     Rule("*", ("400", "405"), ("Unsupported",), "a refusal is final"),
