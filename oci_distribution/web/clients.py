@@ -27,12 +27,12 @@ class WebClient:
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, patience: float) -> None:
-        self.headers = Headers(scope=scope)
+        self.headers: Headers = Headers(scope=scope)
         self.is_asking_for_head: bool = scope["method"] == "HEAD"
         self._receive = receive
         self._send = send
         self._patience = patience
-        self.has_answer = False
+        self.has_answer: bool = False
         """Whether a status was sent, which cannot be taken back."""
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
