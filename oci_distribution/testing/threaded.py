@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Protocol, Unpack
 
@@ -163,13 +163,19 @@ class NamespacedFaults:
         Raises:
             ValueError: Its path is none of a repository; `oci_registry_factory` makes a registry for that.
         """
-        below = fault.path.removeprefix("/v2/")
-        if not below or below.startswith("/"):
-            msg = f"{fault.path} is no path in a repository: use a registry of your own for this fault"
-            raise ValueError(msg)
-        mine = fault.model_copy(update={"path": f"/v2/{self._namespace}/{below}"})
+        mine = fault.model_copy(update={"path": self._inside(fault.path)})
         self._mine.append((fault, self._all.add(mine)))
         return fault
+
+    def _inside(self, path: str) -> str:
+        """Return the pattern for the same paths in the namespace."""
+        if self._namespace in path:
+            return path  # it matches no other namespace
+        below = path.removeprefix("/v2/")
+        if not below or below.startswith("/"):
+            msg = f"{path} is no path in a repository: use a registry of your own for this fault"
+            raise ValueError(msg)
+        return f"/v2/{self._namespace}/{below}"
 
     def remove(self, fault: Fault) -> None:
         """Take a fault away, however often it was added."""
@@ -189,5 +195,11 @@ class NamespacedFaults:
         mine = next((mine for known, mine in self._mine if known == fault), None)
         return 0 if mine is None else self._all.strikes(mine)
 
+    def __iter__(self) -> Iterator[Fault]:
+        return iter([fault for fault, _ in self._mine])
+
     def __len__(self) -> int:
         return len(self._mine)
+
+    def __repr__(self) -> str:
+        return f"<NamespacedFaults {list(self)}>"

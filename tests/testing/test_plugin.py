@@ -212,6 +212,22 @@ def test_name_of_a_repository_is_checked(oci_registry: NamespacedRegistry) -> No
         oci_registry.repository("App")
 
 
+@pytest.mark.parametrize("path", ["/v2/{}/app/*", "/v2/{}/*", "/v2/{}*", "*/{}/app/tags/list"])
+def test_fault_that_names_the_namespace(oci_registry: NamespacedRegistry, path: str) -> None:
+    """A path that is in the namespace already is taken as it is."""
+    namespace = oci_registry.namespace
+    fault = oci_registry.faults.add(Fault(path=path.format(namespace), status=418))
+    assert get(f"{oci_registry.url}/v2/{namespace}/app/tags/list") == 418
+    assert oci_registry.faults.strikes(fault) == 1
+
+
+def test_faults_of_a_namespace_can_be_looked_at(oci_registry: NamespacedRegistry) -> None:
+    """They are as they were added."""
+    fault = oci_registry.faults.add(Fault(path="/v2/app/*", status=418))
+    assert list(oci_registry.faults) == [fault]
+    assert "/v2/app/*" in repr(oci_registry.faults)
+
+
 @pytest.mark.parametrize("path", ["/v2/", "/token"])
 def test_faults_of_everybody(oci_registry: NamespacedRegistry, path: str) -> None:
     """What would strike other tests, too, is refused."""
