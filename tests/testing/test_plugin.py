@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import textwrap
+import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -120,6 +121,13 @@ def test_without_the_extra(tmp_path: Path, missing: str) -> None:
     assert "1 passed, 1 error" in result.stdout, result.stdout + result.stderr
     assert "oci-distribution[testing]" in result.stdout
     assert "Traceback" not in result.stdout
+
+
+def test_plugin_may_be_asked_for_by_name() -> None:
+    """pytest knows a plugin by one name: another for the same module, as in `pytest_plugins`, ends it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    plugin = "oci_distribution.testing.plugin"
+    assert project["entry-points"]["pytest11"] == {plugin: plugin}
 
 
 def test_plugin_costs_nothing_before_use() -> None:
