@@ -17,7 +17,7 @@ import pytest
 from anyio.abc import Process
 
 import oci_distribution as oci
-from oci_distribution.testing import Fault, RunningRegistry, serve_registry
+from oci_distribution.testing import Fault, NamespacedRegistry
 from tests.disk import names_below
 from tests.hostile import Exchange, hostile
 from tests.images import holdings, push_image, push_index
@@ -28,12 +28,6 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 async def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run an example in a process of its own."""
     return await anyio.run_process([sys.executable, *map(str, arguments)], check=False, cwd=cwd)
-
-
-@pytest.fixture
-async def registry() -> AsyncGenerator[RunningRegistry]:
-    async with serve_registry() as registry:
-        yield registry
 
 
 async def test_the_demo_ends_well() -> None:
@@ -63,21 +57,19 @@ async def running_proxy(registry: str) -> AsyncGenerator[tuple[Process, str]]:
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
 async def test_fastapi_proxy_passes_content_on(
-    registry: RunningRegistry, number: signal.Signals, status: int
+    oci_registry: NamespacedRegistry, number: signal.Signals, status: int
 ) -> None:
     """Manifests and layers, whole and in part, until a signal ends it."""
     async with oci.Client() as client:
-        manifest = await push_image(
-            client.registry(registry.url).repository("team/app"), [b"a layer"], tag="v1"
-        )
-    layer = manifest.children[1]
+        manifest = await push_image(client.repository(oci_registry.repository()), [b"a layer"], tag="v1")
+    layer, name = manifest.children[1], f"{oci_registry.namespace}/app"
 
-    async with running_proxy(registry.url) as (process, url), httpx.AsyncClient(base_url=url) as web:
-        got = await web.get("/team/app/manifests/v1")
-        head = await web.head(f"/team/app/blobs/{layer.digest}")
-        part = await web.get(f"/team/app/blobs/{layer.digest}", headers={"Range": "bytes=2-"})
-        missing = await web.get("/team/app/manifests/v2")
-        same = await web.get("/team/app/manifests/v1", headers={"If-None-Match": got.headers["etag"]})
+    async with running_proxy(oci_registry.url) as (process, url), httpx.AsyncClient(base_url=url) as web:
+        got = await web.get(f"/{name}/manifests/v1")
+        head = await web.head(f"/{name}/blobs/{layer.digest}")
+        part = await web.get(f"/{name}/blobs/{layer.digest}", headers={"Range": "bytes=2-"})
+        missing = await web.get(f"/{name}/manifests/v2")
+        same = await web.get(f"/{name}/manifests/v1", headers={"If-None-Match": got.headers["etag"]})
         process.send_signal(number)
         with anyio.fail_after(5):
             assert await process.wait() == status
@@ -88,15 +80,15 @@ async def test_fastapi_proxy_passes_content_on(
     assert (missing.status_code, same.status_code) == (404, 304)
 
 
-async def test_copy_image_copies_all_platforms(registry: RunningRegistry, tmp_path: Path) -> None:
+async def test_copy_image_copies_all_platforms(oci_registry: NamespacedRegistry, tmp_path: Path) -> None:
     """From a registry to a layout and back, and the second time it was there."""
     async with oci.Client() as client:
-        repo = client.registry(registry.url).repository("team/app")
+        repo = client.repository(oci_registry.repository())
         await push_index(repo, [await push_image(repo, os=os) for os in ("linux", "windows")], tag="v1")
         source, layout, back = (
-            f"{registry.host}/team/app:v1",
+            f"{oci_registry.repository()}:v1",
             f"oci:{tmp_path}/x:v1",
-            f"{registry.url}/team/back:v2",
+            f"http://{oci_registry.repository('back')}:v2",
         )
 
         first = await run(EXAMPLES / "copy_image.py", source, layout)
@@ -120,10 +112,12 @@ async def test_copy_image_copies_all_platforms(registry: RunningRegistry, tmp_pa
     ],
 )
 async def test_copy_image_says_what_is_wrong(
-    registry: RunningRegistry, tmp_path: Path, source: str, expected: bytes
+    oci_registry: NamespacedRegistry, tmp_path: Path, source: str, expected: bytes
 ) -> None:
     """One line on standard error, exit status 1, and nothing written."""
-    result = await run(EXAMPLES / "copy_image.py", source.format(host=registry.host), f"oci:{tmp_path}/x:v1")
+    result = await run(
+        EXAMPLES / "copy_image.py", source.format(host=oci_registry.host), f"oci:{tmp_path}/x:v1"
+    )
 
     assert result.returncode == 1
     assert expected in result.stderr
@@ -143,12 +137,12 @@ async def push_for_platforms(repo: oci.Repository, layer: bytes = b"layer") -> l
     return images
 
 
-async def test_pull_for_platform_prints_manifest_and_config(registry: RunningRegistry) -> None:
+async def test_pull_for_platform_prints_manifest_and_config(oci_registry: NamespacedRegistry) -> None:
     """Of the image that the index has for it, as JSON."""
     async with oci.Client() as client:
-        _, arm = await push_for_platforms(client.registry(registry.url).repository("team/app"))
+        _, arm = await push_for_platforms(client.repository(oci_registry.repository()))
 
-    result = await run(EXAMPLES / "pull_for_platform.py", f"{registry.host}/team/app", "v1", "linux/arm64")
+    result = await run(EXAMPLES / "pull_for_platform.py", oci_registry.repository(), "v1", "linux/arm64")
 
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == {
@@ -158,10 +152,10 @@ async def test_pull_for_platform_prints_manifest_and_config(registry: RunningReg
     }
 
 
-async def test_list_tags_and_referrers_lists_both(registry: RunningRegistry) -> None:
+async def test_list_tags_and_referrers_lists_both(oci_registry: NamespacedRegistry) -> None:
     """A line for each tag, and below it one for each referrer of the type that is asked for."""
     async with oci.Client() as client:
-        repo = client.registry(registry.url).repository("team/app")
+        repo = client.repository(oci_registry.repository())
         image = await push_image(repo, tag="v1")
         await push_image(repo, [b"other"], tag="v2")
         config = image.children[0]
@@ -171,7 +165,7 @@ async def test_list_tags_and_referrers_lists_both(registry: RunningRegistry) -> 
         )
         await repo.push_manifest(signature)
         await repo.push_manifest(bill)
-    script, name = EXAMPLES / "list_tags_and_referrers.py", f"{registry.host}/team/app"
+    script, name = EXAMPLES / "list_tags_and_referrers.py", oci_registry.repository()
 
     every = await run(script, name)
     signatures = await run(script, name, "--artifact-type", "example/signature")
@@ -183,15 +177,17 @@ async def test_list_tags_and_referrers_lists_both(registry: RunningRegistry) -> 
     assert len(every.stdout.splitlines()) == 4
 
 
-async def test_download_layer_goes_on_where_it_stopped(registry: RunningRegistry, tmp_path: Path) -> None:
+async def test_download_layer_goes_on_where_it_stopped(
+    oci_registry: NamespacedRegistry, tmp_path: Path
+) -> None:
     """Broken off, it leaves a part and says why; the next run asks for the rest only."""
     layer, target = bytes(range(256)) * (32 << 10), tmp_path / "layer"
     async with oci.Client() as client:
-        await push_for_platforms(client.registry(registry.url).repository("team/app"), layer)
+        await push_for_platforms(client.repository(oci_registry.repository()), layer)
     blob = f"*/blobs/{oci.Digest.of(layer)}"
-    registry.faults.add(Fault(method="GET", path=blob, nth=1, reset_answer_after=6 << 20))
-    registry.faults.add(Fault(method="GET", path=blob, nth=2, status=404))
-    command = (EXAMPLES / "download_layer.py", f"{registry.host}/team/app", "v1", target, "--layer", "2")
+    oci_registry.faults.add(Fault(method="GET", path=blob, nth=1, reset_answer_after=6 << 20))
+    oci_registry.faults.add(Fault(method="GET", path=blob, nth=2, status=404))
+    command = (EXAMPLES / "download_layer.py", oci_registry.repository(), "v1", target, "--layer", "2")
 
     broken = await run(*command)
     (part,) = names_below(tmp_path)
@@ -202,7 +198,7 @@ async def test_download_layer_goes_on_where_it_stopped(registry: RunningRegistry
     assert b"404" in broken.stderr
     assert target.read_bytes() == layer
     assert names_below(tmp_path) == ["layer"]
-    assert registry.requests[-1].headers["range"] == f"bytes={kept}-"
+    assert oci_registry.requests[-1].headers["range"] == f"bytes={kept}-"
     assert kept > 0
 
 
@@ -216,13 +212,13 @@ async def test_download_layer_goes_on_where_it_stopped(registry: RunningRegistry
     ],
 )
 async def test_reading_says_what_is_wrong(
-    registry: RunningRegistry, tmp_path: Path, script: str, arguments: list[str], expected: bytes
+    oci_registry: NamespacedRegistry, tmp_path: Path, script: str, arguments: list[str], expected: bytes
 ) -> None:
     """One line on standard error, exit status 1, and nothing written."""
     async with oci.Client() as client:
-        await push_for_platforms(client.registry(registry.url).repository("team/app"))
+        await push_for_platforms(client.repository(oci_registry.repository()))
 
-    result = await run(EXAMPLES / script, f"{registry.host}/team/app", *arguments, cwd=tmp_path)
+    result = await run(EXAMPLES / script, oci_registry.repository(), *arguments, cwd=tmp_path)
 
     assert result.returncode == 1
     assert expected in result.stderr
@@ -240,7 +236,9 @@ def interruptible() -> Iterator[None]:
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_it_and_leaves_nothing(registry: RunningRegistry, number: signal.Signals) -> None:
+async def test_a_signal_ends_it_and_leaves_nothing(
+    oci_registry: NamespacedRegistry, number: signal.Signals
+) -> None:
     """In the middle of a transfer: exit within seconds, no session, no tag."""
     manifest = await push_image(oci.MemoryStore(), [b"x" * 100_000])
     config, layer = manifest.children
@@ -262,7 +260,7 @@ async def test_a_signal_ends_it_and_leaves_nothing(registry: RunningRegistry, nu
             sys.executable,
             EXAMPLES / "copy_image.py",
             f"{server.url}/a/b:v1",
-            f"{registry.url}/team/app:v1",
+            f"{oci_registry.repository()}:v1",
         ]
         async with await anyio.open_process([str(word) for word in command]) as process:
             await reached.wait()
@@ -270,5 +268,5 @@ async def test_a_signal_ends_it_and_leaves_nothing(registry: RunningRegistry, nu
             with anyio.fail_after(5):
                 assert await process.wait() == 130
 
-    assert not registry.app.uploads
-    assert registry.requests.count("PUT", "*/manifests/*") == 0
+    assert not oci_registry.app.uploads
+    assert oci_registry.requests.count("PUT", "*/manifests/*") == 0
