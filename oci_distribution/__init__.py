@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from oci_distribution.content.protocols import (
         WritableStore as WritableStore,
     )
+    from oci_distribution.content.sources import BlobSource as BlobSource
     from oci_distribution.content.sources import BytesSource as BytesSource
     from oci_distribution.content.sources import FileSource as FileSource
     from oci_distribution.content.sources import SourceLike as SourceLike
@@ -243,6 +244,7 @@ if TYPE_CHECKING:
     )
     from oci_distribution.mirror.report import CopyReport as CopyReport
     from oci_distribution.remote.blob_reader import BlobReader as BlobReader
+    from oci_distribution.remote.blob_writer import BlobWriter as BlobWriter
     from oci_distribution.remote.client import Client as Client
     from oci_distribution.remote.downloads import Downloaded as Downloaded
     from oci_distribution.remote.failover import MirrorFailed as MirrorFailed
@@ -262,6 +264,8 @@ if TYPE_CHECKING:
     from oci_distribution.remote.repository import (
         Tags as Tags,
     )
+    from oci_distribution.remote.upload_session import UploadSession as UploadSession
+    from oci_distribution.remote.uploads import Uploaded as Uploaded
     from oci_distribution.spec.digest import Digest as Digest
     from oci_distribution.spec.digest import Hasher as Hasher
     from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST as DOCKER_CONTENT_DIGEST
@@ -294,6 +298,7 @@ if TYPE_CHECKING:
     )
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
+    from oci_distribution.transport.calls import UploadRules as UploadRules
     from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
     from oci_distribution.transport.hosts import HostConfig as HostConfig
     from oci_distribution.transport.hosts import Mirror as Mirror
@@ -310,9 +315,11 @@ __all__ = [
     "AuthProvider",
     "Authorizer",
     "BlobReader",
+    "BlobSource",
     "BlobUnknown",
     "BlobUploadInvalid",
     "BlobUploadUnknown",
+    "BlobWriter",
     "Blobs",
     "BrokenAnswer",
     "BytesSource",
@@ -414,6 +421,9 @@ __all__ = [
     "Unauthorized",
     "Unsupported",
     "UnsupportedError",
+    "UploadRules",
+    "UploadSession",
+    "Uploaded",
     "WritableStore",
     "copy",
     "default_auth_provider",
@@ -434,7 +444,7 @@ _HOMES: Final = {
     "content.layout": "Layout",
     "content.memory": "MemoryStore",
     "content.protocols": "MountPoint PushOutcome ReadableStore Source Store StoreOpener WritableStore",
-    "content.sources": "BytesSource FileSource SourceLike",
+    "content.sources": "BlobSource BytesSource FileSource SourceLike",
     "errors": (
         "Attempt BlobUnknown BlobUploadInvalid BlobUploadUnknown BrokenAnswer ConfigError ConnectError "
         "ContentError CopyError CredentialError Denied DigestInvalid DigestMismatch ErrorDetail "
@@ -449,11 +459,14 @@ _HOMES: Final = {
     "mirror.progress": "CopyOutcome Discovered Finished Transferred",
     "mirror.report": "CopyReport",
     "remote.blob_reader": "BlobReader",
+    "remote.blob_writer": "BlobWriter",
     "remote.client": "Client",
     "remote.downloads": "Downloaded",
     "remote.failover": "MirrorFailed",
     "remote.registry": "Registry",
     "remote.repository": "Blobs Manifests Referrers Repository Tags",
+    "remote.upload_session": "UploadSession",
+    "remote.uploads": "Uploaded",
     "spec.digest": "Digest Hasher",
     "spec.headers": "DOCKER_CONTENT_DIGEST",
     "spec.manifest": "Manifest",
@@ -468,7 +481,7 @@ _HOMES: Final = {
     "transport.http_client": "RegistryHTTPClient",
     "transport.pacing": "Slots",
     "transport.retry": "RetryPolicy",
-    "transport.calls": "Timeouts",
+    "transport.calls": "Timeouts UploadRules",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 

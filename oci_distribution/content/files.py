@@ -101,8 +101,11 @@ async def _open(path: Path, mode: Mode) -> AsyncBufferedIOBase:
             return await aiofiles.open(path, "ab")
 
 
-async def read_pieces(path: Path, file: AsyncBufferedIOBase) -> AsyncGenerator[bytes]:
-    """Read a file from where it stands."""
+async def read_pieces(path: Path, file: AsyncBufferedIOBase, start: int = 0) -> AsyncGenerator[bytes]:
+    """Read a file that was just opened, from the byte at `start` on."""
+    if start:
+        with mapped_os_errors(path):
+            await to_its_end(file.seek(start))
     while True:
         await anyio.lowlevel.checkpoint_if_cancelled()
         with mapped_os_errors(path):

@@ -7,6 +7,8 @@ is too short counts as missing, and what is read is always verified.
 from __future__ import annotations
 
 import secrets
+import shutil
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
@@ -19,7 +21,7 @@ from oci_distribution.content.files import FILE_PIECE, in_thread, mapped_os_erro
 from oci_distribution.content.sources import verified
 from oci_distribution.spec.models import Descriptor
 
-__all__ = ["TEMPORARY_PREFIX", "ingest", "ingest_verified", "replace_file", "write_pieces"]
+__all__ = ["TEMPORARY_PREFIX", "ingest", "ingest_verified", "replace_file", "temporary_file", "write_pieces"]
 
 TEMPORARY_PREFIX = ".ingest-"
 """Begins the name of a file that is not whole yet; one that a killed process left may be deleted."""
@@ -55,6 +57,18 @@ async def ingest_verified(pieces: AsyncIterator[bytes], path: Path, *, aside: Pa
 
 def _temporary_name(directory: Path) -> Path:
     return directory / f"{TEMPORARY_PREFIX}{secrets.token_hex(16)}"
+
+
+@asynccontextmanager
+async def temporary_file() -> AsyncGenerator[tuple[Path, AsyncBufferedIOBase]]:
+    """Make a file that is gone in the end, in a directory that only this user can enter."""
+    directory = Path(await in_thread(partial(tempfile.mkdtemp, prefix=TEMPORARY_PREFIX)))
+    try:
+        path = directory / "blob"
+        async with open_file(path, "xb") as file:
+            yield path, file
+    finally:
+        await in_thread(partial(shutil.rmtree, directory, ignore_errors=True))
 
 
 @asynccontextmanager

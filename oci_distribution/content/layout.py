@@ -98,8 +98,10 @@ class Layout:
         return await self._in_thread(partial(self._read_manifest, _checked(reference)))
 
     @asynccontextmanager
-    async def open_blob(self, descriptor: Descriptor) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """Open a blob, verified on the way.
+    async def open_blob(
+        self, descriptor: Descriptor, *, start: int = 0
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Open a blob, verified on the way when it is read from its first byte on.
 
         Raises:
             NotFound: The layout does not hold it, or does not exist.
@@ -115,8 +117,10 @@ class Layout:
                     await self._in_thread(self._check_marker)
                     raise self._not_found(descriptor.digest) from None
                 raise
-            pieces = await stack.enter_async_context(aclosing(read_pieces(path, file)))
-            yield await stack.enter_async_context(aclosing(verified(pieces, descriptor)))
+            pieces = await stack.enter_async_context(aclosing(read_pieces(path, file, start)))
+            if not start:
+                pieces = await stack.enter_async_context(aclosing(verified(pieces, descriptor)))
+            yield pieces
 
     async def exists(self, descriptor: Descriptor) -> bool:
         """Say whether the layout holds this manifest or blob.

@@ -75,8 +75,14 @@ class ReadableStore(Protocol):
         """Return the manifest that a tag or digest names; by digest, it is verified."""
         ...
 
-    def open_blob(self, descriptor: Descriptor) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open a blob; reading it to the end verifies size and digest before the last piece is handed out.
+    def open_blob(
+        self, descriptor: Descriptor, *, start: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a blob; reading the whole verifies size and digest before the last piece is handed out.
+
+        Args:
+            descriptor: Which blob.
+            start: First byte wanted; what begins later than with the first cannot be verified.
 
         Raises:
             DigestMismatch: The bytes hash to something else.

@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from oci_distribution.content.files import mapped_os_errors, open_file, read_pieces, to_its_end
+from oci_distribution.content.files import mapped_os_errors, open_file, read_pieces
 from oci_distribution.content.protocols import ReadableStore, Source
 from oci_distribution.errors import DigestMismatch, SizeMismatch
 from oci_distribution.spec.digest import Digest, Hasher
 from oci_distribution.spec.models import Descriptor
 
-__all__ = ["BlobSource", "BytesSource", "FileSource", "SourceLike", "as_source", "read_all", "verified"]
+__all__ = [
+    "BlobSource",
+    "BytesSource",
+    "CallableSource",
+    "FileSource",
+    "PartSource",
+    "SourceLike",
+    "as_source",
+    "describe",
+    "iterating",
+    "read_all",
+    "verified",
+]
 
-SourceLike: TypeAlias = bytes | bytearray | memoryview | os.PathLike[str] | Source
-"""What a user may hand over to be pushed."""
+SourceLike: TypeAlias = (
+    bytes | bytearray | memoryview | os.PathLike[str] | Source | Callable[[], AsyncIterable[bytes]]
+)
+"""What a user may hand over that can be read again: bytes, a path, a source, or a function that returns an
+async iterable of the bytes, a new one with each call."""
 
 
-def as_source(data: SourceLike) -> Source:
+def as_source(data: SourceLike, *, size: int | None = None) -> Source:
     """Return `data` as a source; of a path only the size is asked for now.
+
+    Args:
+        data: The bytes, or where they come from.
+        size: Length in bytes, of what a function returns.
 
     Raises:
         StoreError: There is no such file.
+        TypeError: It is nothing that can be read again.
     """
     if isinstance(data, bytes | bytearray | memoryview):
         return BytesSource(bytes(data))
     if isinstance(data, os.PathLike):
-        return FileSource(Path(data))
-    if not isinstance(data, Source):  # pyright: ignore[reportUnnecessaryIsInstance] - not everybody has types
-        msg = f"cannot read a {type(data).__name__}: give bytes, a pathlib.Path, or a source that opens again"
-        raise TypeError(msg)
-    return data
+        return FileSource(Path(data))  # pyright: ignore[reportUnknownArgumentType] - anything callable may be a path
+    if isinstance(data, Source):
+        return data
+    if size is not None and callable(data):
+        return CallableSource(data, size)
+    msg = f"cannot read a {type(data).__name__}: give bytes, a pathlib.Path, or a source that opens again"
+    raise TypeError(msg)
 
 
 class BytesSource:
@@ -93,10 +115,8 @@ class FileSource:
             SizeMismatch: While reading, when the file has become shorter or longer.
         """
         async with open_file(self._path, "rb") as file:
-            if offset:
-                with mapped_os_errors(self._path):
-                    await to_its_end(file.seek(offset))
-            async with aclosing(self._measured(read_pieces(self._path, file), offset)) as stream:
+            pieces = read_pieces(self._path, file, offset)
+            async with aclosing(self._measured(pieces, offset)) as stream:
                 yield stream
 
     async def _measured(self, pieces: AsyncGenerator[bytes], position: int) -> AsyncGenerator[bytes]:
@@ -134,20 +154,91 @@ class BlobSource:
 
     @asynccontextmanager
     async def open(self, offset: int = 0) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """Open the blob; what is before `offset` is read all the same: only the whole can be verified."""
-        async with self._store.open_blob(self._descriptor) as stream:
-            if not offset:
-                yield stream
+        """Open the blob; from an offset it is only as good as the store: only the whole can be verified."""
+        async with self._store.open_blob(self._descriptor, start=offset) as stream:
+            yield stream
+
+
+class CallableSource:
+    """A source over a function that opens the bytes anew with each call.
+
+    Args:
+        function: Returns the bytes from the start, as pieces.
+        size: Length in bytes.
+    """
+
+    __slots__ = ("_function", "_size")
+
+    def __init__(self, function: Callable[[], AsyncIterable[bytes]], size: int) -> None:
+        self._function = function
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self._size
+
+    @asynccontextmanager
+    async def open(self, offset: int = 0) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Call the function; what is before `offset` is read all the same."""
+        async with aclosing(_from(self._function(), offset)) as pieces:
+            yield pieces
+
+
+class PartSource:
+    """A part of another source.
+
+    Args:
+        source: The other.
+        start: Position of the part's first byte there.
+        size: Length of the part in bytes.
+    """
+
+    __slots__ = ("_source", "_start", "size")
+
+    def __init__(self, source: Source, start: int, size: int) -> None:
+        self._source = source
+        self._start = start
+        self.size = size
+
+    @asynccontextmanager
+    async def open(self, offset: int = 0) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Open the part from `offset`, of its own."""
+        async with self._source.open(self._start + offset) as pieces:
+            if self._start + self.size == self._source.size:
+                yield pieces  # to its end, which may find fault with it
                 return
-            async with aclosing(_skip(stream, offset)) as rest:
+            async with aclosing(_until(pieces, self.size - offset)) as part:
+                yield part
+
+
+async def _from(pieces: AsyncIterable[bytes], offset: int) -> AsyncGenerator[bytes]:
+    async with iterating(pieces) as stream:
+        async for piece in stream:
+            if rest := piece[offset:]:
                 yield rest
+            offset = max(0, offset - len(piece))
 
 
-async def _skip(stream: AsyncIterator[bytes], count: int) -> AsyncGenerator[bytes]:
-    async for piece in stream:
-        if rest := piece[count:]:
-            yield rest
-        count = max(0, count - len(piece))
+async def _until(pieces: AsyncIterator[bytes], size: int) -> AsyncGenerator[bytes]:
+    while size > 0:
+        piece = await anext(pieces, None)
+        if piece is None:
+            return
+        yield piece[:size]
+        size -= len(piece)
+
+
+@asynccontextmanager
+async def iterating(pieces: AsyncIterable[bytes]) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """Iterate over what somebody gave us, and close it when it can be closed."""
+    iterator = aiter(pieces)
+    try:
+        yield iterator
+    finally:
+        aclose = getattr(iterator, "aclose", None)
+        if aclose is not None:
+            await aclose()
 
 
 async def verified(stream: AsyncIterator[bytes], descriptor: Descriptor) -> AsyncGenerator[bytes]:
@@ -191,10 +282,16 @@ async def read_all(stream: AsyncIterator[bytes]) -> bytes:
     return b"".join([piece async for piece in stream])
 
 
-async def describe(source: Source, media_type: str, *, algorithm: str = "sha256") -> Descriptor:
-    """Return the descriptor of a source, reading it once."""
+async def describe(data: SourceLike, media_type: str, *, algorithm: str = "sha256") -> Descriptor:
+    """Return the descriptor of some bytes, reading them once."""
     hasher = Hasher(algorithm)
-    async with source.open() as stream:
+    async with _opened(data) as stream:
         async for piece in stream:
             hasher.update(piece)
     return Descriptor(media_type=media_type, digest=Digest(hasher.digest()), size=hasher.size)
+
+
+def _opened(data: SourceLike) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    if callable(data) and not isinstance(data, Source):
+        return iterating(data())
+    return as_source(data).open()

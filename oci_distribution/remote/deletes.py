@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from oci_distribution.errors import BlobUnknown, ManifestUnknown, NotFound, ResponseError, Unsupported
 from oci_distribution.remote import manifests, referrers
-from oci_distribution.remote.uploads import SMALL_ANSWER
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.endpoints import Endpoint
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.models import ImageIndex
 from oci_distribution.spec.reference import check_repository, check_tag
+from oci_distribution.transport.answers import SMALL_ANSWER
 
 if TYPE_CHECKING:
     from oci_distribution.remote.registry import Registry

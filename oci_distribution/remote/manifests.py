@@ -20,7 +20,6 @@ from oci_distribution.errors import (
     UnsupportedError,
 )
 from oci_distribution.remote.failover import asked_in_turn
-from oci_distribution.remote.uploads import SMALL_ANSWER
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, parse_content_length, parse_media_type
@@ -29,7 +28,7 @@ from oci_distribution.spec.mediatypes import MediaType, is_index
 from oci_distribution.spec.models import Descriptor, ImageManifest, Platform
 from oci_distribution.spec.platform import as_platform, runs
 from oci_distribution.spec.reference import check_repository, check_tag, check_tags
-from oci_distribution.transport.answers import Answer
+from oci_distribution.transport.answers import SMALL_ANSWER, Answer
 
 if TYPE_CHECKING:
     from oci_distribution.remote.registry import Registry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from oci_distribution.content.protocols import MountPoint, PushOutcome
-from oci_distribution.content.sources import SourceLike, as_source, describe
+from oci_distribution.content.sources import SourceLike, as_source
 from oci_distribution.errors import ProtocolError
-from oci_distribution.remote import deletes, downloads, manifests, referrers
+from oci_distribution.remote import deletes, downloads, manifests, pushes, referrers
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.remote.blob_sources import blob_reader
+from oci_distribution.remote.blob_writer import BlobWriter
 from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.remote.listings import check_page_size, names
-from oci_distribution.remote.uploads import SMALL_ANSWER, Upload, mount_name
+from oci_distribution.remote.open_upload import UploadTarget
+from oci_distribution.remote.upload_session import UploadSession
+from oci_distribution.remote.uploads import CHUNK_SIZE, mount_name
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.headers import DOCKER_API_VERSION, parse_content_length
@@ -26,7 +29,7 @@ from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType
 from oci_distribution.spec.models import Descriptor, Platform, RepositoryList, TagList
 from oci_distribution.spec.reference import check_repository
-from oci_distribution.transport.answers import Answer
+from oci_distribution.transport.answers import SMALL_ANSWER, Answer
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.sender import Sender
@@ -304,31 +307,117 @@ class Registry:
     async def push_blob(
         self,
         repository: str,
-        data: SourceLike,
+        data: SourceLike | AsyncIterable[bytes],
         *,
         descriptor: Descriptor | None = None,
         media_type: str = MediaType.OCTET_STREAM,
         mount_from: MountPoint | None = None,
+        chunk_size: int | None = None,
     ) -> tuple[Descriptor, PushOutcome]:
-        """Store a blob: asked for, mounted if possible, else streamed in one PUT (end-4a, end-6, end-11).
+        """Store a blob by the cheapest way that the registry offers (end-4a, end-4b, end-5, end-6, end-11).
+
+        What is there already is left alone, what can be mounted is; else it goes in one request where the
+        registry takes that, or in chunks. Progress is told by `Uploaded` events, see `observe`.
 
         Args:
             repository: Name of the repository.
-            data: Bytes, a path, or a source that can be opened again.
+            data: Bytes, a path, a function that returns the bytes as an async iterable, or a source, all of
+                which can be read again; or an async iterable, which cannot, and so goes in chunks.
             descriptor: What the data must be; without it, it is read twice, first to be hashed.
             media_type: Goes into the descriptor that is made then.
             mount_from: A store that holds the blob; used when it is of this registry.
+            chunk_size: Bytes of each chunk, to send it in chunks in any case; for registries behind proxies
+                that limit a request.
 
         Raises:
             DigestMismatch: The data, or what the registry stored, hashes to something else.
+            DigestInvalid: The registry says so.
             SizeMismatch: The data has another length.
         """
-        check_repository(repository)
-        source = as_source(data)
-        blob = descriptor if descriptor is not None else await describe(source, media_type)
-        upload = Upload(self.sender, self.host, repository, blob, source)
-        outcome = await upload.run(mount_from=mount_name(mount_from, self.host, repository))
-        return blob, outcome
+        target = self._upload_target(repository)
+        from_name = mount_name(mount_from, self.host, repository)
+        return await pushes.push(
+            target,
+            data,
+            descriptor,
+            media_type=media_type,
+            mount_from=from_name,
+            chunk_size=chunk_size,
+        )
+
+    def push_blob_chunked(
+        self, repository: str, *, chunk_size: int = CHUNK_SIZE, algorithm: str = "sha256"
+    ) -> BlobWriter:
+        """Return a writer of a blob, not open yet: `async with` opens it (end-4a, end-5, end-6).
+
+        Where the registry takes no chunks (`HostConfig.uploads`), the writer keeps all of it in a temporary
+        file until `commit`.
+
+        Args:
+            repository: Name of the repository.
+            chunk_size: Bytes of each chunk; more where the registry wants more, fewer where it takes no more.
+            algorithm: Of the digest: `sha256` or `sha512`.
+
+        Raises:
+            InvalidArgument: Chunks of nothing.
+            InvalidDigest: Another algorithm.
+        """
+        return BlobWriter(self._upload_target(repository), chunk_size=chunk_size, algorithm=algorithm)
+
+    def resume_blob(
+        self,
+        repository: str,
+        session: UploadSession,
+        *,
+        prefix: SourceLike | None = None,
+        chunk_size: int | None = None,
+    ) -> BlobWriter:
+        """Return a writer that goes on with an upload, in whatever process it was begun (end-13).
+
+        Go on at `writer.size`: the registry may hold more than the session knows, or less.
+
+        Args:
+            repository: Name of the repository.
+            session: What `BlobWriter.suspend` returned, or `BlobWriter.session` said.
+            prefix: What was written before, or more; it is hashed again. Without it, `commit` needs the
+                digest, and only the registry verifies it.
+            chunk_size: Bytes of each chunk; None for those of the session.
+
+        Opening raises `BlobUploadUnknown` when the registry has forgotten the upload, `SizeMismatch` or
+        `DigestMismatch` when the prefix is not what it holds; the upload is left as it is then.
+        """
+        source = None if prefix is None else as_source(prefix, size=session.size)
+        return BlobWriter(
+            self._upload_target(repository),
+            chunk_size=session.chunk_size if chunk_size is None else chunk_size,
+            algorithm=session.algorithm,
+            session=session,
+            prefix=source,
+        )
+
+    async def mount_blob(self, repository: str, digest: str, from_repository: str) -> bool:
+        """Let a repository have a blob of another one, without sending it (end-11); whether that was done.
+
+        False when the registry would rather be sent it; the upload that it opens then is cancelled.
+
+        Args:
+            repository: Name of the repository that shall have it.
+            digest: Its digest.
+            from_repository: Name of one that has it, in this registry.
+
+        Raises:
+            ResponseError: The registry refuses mounts, or to let us read the other repository.
+        """
+        target = self._upload_target(repository)
+        endpoint = endpoints.mount_blob(repository, Digest(digest), check_repository(from_repository))
+        upload = await target.start(endpoint)
+        if upload is None:
+            return True
+        await upload.give_up()
+        return False
+
+    def _upload_target(self, repository: str) -> UploadTarget:
+        return UploadTarget(self.sender, self.host, check_repository(repository))
 
     async def delete_blob(self, repository: str, digest: str, *, missing_ok: bool = False) -> bool:
         """Delete a blob (end-10), and say whether it was there.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -11,7 +11,10 @@ from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
 from oci_distribution.content.sources import SourceLike
 from oci_distribution.errors import ContentError, NotFound
 from oci_distribution.remote.blob_reader import DEFAULT_READ_LIMIT, BlobReader
+from oci_distribution.remote.blob_writer import BlobWriter
 from oci_distribution.remote.registry import Registry
+from oci_distribution.remote.upload_session import UploadSession
+from oci_distribution.remote.uploads import CHUNK_SIZE
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType, is_manifest
 from oci_distribution.spec.models import Descriptor, Platform
@@ -97,15 +100,38 @@ class Blobs:
             self.repository, blob, path, resume=resume, connections=connections
         )
 
-    async def push(self, data: SourceLike, *, media_type: str = MediaType.OCTET_STREAM) -> Descriptor:
-        """Store bytes, a file or another source as a blob, and return its descriptor.
+    async def push(
+        self,
+        data: SourceLike | AsyncIterable[bytes],
+        *,
+        media_type: str = MediaType.OCTET_STREAM,
+        chunk_size: int | None = None,
+    ) -> Descriptor:
+        """Store bytes, a file or another source as a blob; see `Registry.push_blob`.
 
         Args:
-            data: Read twice: to be hashed, and to be sent.
+            data: Read twice: to be hashed, and to be sent; an async iterable once, in chunks.
             media_type: Goes into the descriptor; registries do not keep it for blobs.
+            chunk_size: Bytes of each chunk; None where the blob need not go in chunks.
         """
-        descriptor, _ = await self.registry.push_blob(self.repository, data, media_type=media_type)
+        descriptor, _ = await self.registry.push_blob(
+            self.repository, data, media_type=media_type, chunk_size=chunk_size
+        )
         return descriptor
+
+    def writer(self, *, chunk_size: int = CHUNK_SIZE, algorithm: str = "sha256") -> BlobWriter:
+        """Return a writer, to be opened with `async with`; see `Registry.push_blob_chunked`."""
+        return self.registry.push_blob_chunked(self.repository, chunk_size=chunk_size, algorithm=algorithm)
+
+    def resume(
+        self, session: UploadSession, *, prefix: SourceLike | None = None, chunk_size: int | None = None
+    ) -> BlobWriter:
+        """Return a writer that goes on with an upload; see `Registry.resume_blob`."""
+        return self.registry.resume_blob(self.repository, session, prefix=prefix, chunk_size=chunk_size)
+
+    async def mount(self, digest: str, from_repository: str) -> bool:
+        """Have a blob of another repository, without sending it; see `Registry.mount_blob`."""
+        return await self.registry.mount_blob(self.repository, digest, from_repository)
 
     async def delete(self, digest: str, *, missing_ok: bool = False) -> bool:
         """Delete a blob; see `Registry.delete_blob`."""
@@ -199,9 +225,11 @@ class Repository:
         """Return the manifest that a tag or digest names, verified."""
         return await self.registry.get_manifest(self.name, reference)
 
-    def open_blob(self, descriptor: Descriptor) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Open a blob, verified on the way."""
-        return self.registry.get_blob(self.name, descriptor)
+    def open_blob(
+        self, descriptor: Descriptor, *, start: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a blob, verified on the way when it is read from its first byte on."""
+        return self.registry.get_blob(self.name, descriptor, start=start)
 
     async def exists(self, descriptor: Descriptor) -> bool:
         """Say whether the repository holds this manifest or blob, here and at no mirror."""

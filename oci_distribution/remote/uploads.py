@@ -1,47 +1,50 @@
 """The upload ladder: how a blob gets into a repository with the least work.
 
-Known there: nothing. In another repository of the registry: mount. Else a session, and the whole blob
-in one streamed PUT, the one form that no registry refuses (features differ for everything else).
+Known there: nothing. In another repository of the registry: mount. Small, and in memory: with the POST, where
+that is served. Else an upload, and the whole blob in one streamed PUT, the one form that hardly any registry
+refuses; where one does, in one PATCH, and at last in chunks. What a registry refused is remembered.
 """
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-
-import anyio
+from enum import Enum
 
 from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
-from oci_distribution.errors import (
-    DigestMismatch,
-    NotFound,
-    OCIError,
-    ProtocolError,
-    RangeInvalid,
-    ResponseError,
-    SizeMismatch,
-    TokenError,
-)
+from oci_distribution.content.sources import BytesSource, PartSource
+from oci_distribution.errors import InvalidArgument, ResponseError, SizeMismatch, TokenError
+from oci_distribution.events import Event, emit, listening
+from oci_distribution.remote.open_upload import OpenUpload, UploadTarget
 from oci_distribution.spec import endpoints
-from oci_distribution.spec.endpoints import Endpoint
-from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST
 from oci_distribution.spec.models import Descriptor
-from oci_distribution.spec.urls import resolve_url
-from oci_distribution.transport.answers import Answer
-from oci_distribution.transport.calls import Host
-from oci_distribution.transport.sender import Sender
 
-__all__ = ["Upload"]
+__all__ = ["CHUNK_SIZE", "Upload", "Uploaded", "check_chunk_size", "mount_name"]
 
-SMALL_ANSWER = 64 << 10
-"""Bytes of an answer that has nothing to say but its headers."""
-ACCEPTED = 202
-"""Status of an answer that opened a session."""
-CLEAN_UP_PAUSE = 0.05
-"""Seconds before a session is given up once more."""
-CLEAN_UP_DEADLINE = 3.0
-"""Seconds for giving a session up, so that Ctrl-C ends well within five."""
+CHUNK_SIZE = 8 << 20
+"""Bytes of a chunk when nobody wants another size: one costs a round trip, and is held in memory."""
+SINGLE_POST = 64 << 10
+"""Bytes of the largest blob that is sent with the POST: it is sent again when the registry ignores it."""
+
+_NOT_THIS_WAY = frozenset({404, 405, 413, 501})
+_NO_SINGLE_POST = frozenset({400, 405, 411, 413, 415, 501})
+
+
+class Way(Enum):
+    """How the bytes of a blob travel."""
+
+    WHOLE = "whole"
+    STREAM = "stream"
+    CHUNKS = "chunks"
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded(Event):
+    """`position` bytes of a blob are on their way to a registry; fewer than before when it begins again."""
+
+    descriptor: Descriptor
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +52,16 @@ class Upload:
     """One blob on its way into one repository.
 
     Args:
-        sender: Sends.
-        host: The registry.
-        name: The repository.
+        target: The repository.
         blob: What it must be.
         source: Where its bytes come from.
+        chunk_size: Bytes of a chunk, to send it in chunks from the start; None for the best way.
     """
 
-    sender: Sender
-    host: Host
-    name: str
+    target: UploadTarget
     blob: Descriptor
     source: Source
+    chunk_size: int | None = None
 
     async def run(self, *, mount_from: str | None = None) -> PushOutcome:
         """Bring the blob there.
@@ -72,107 +73,166 @@ class Upload:
             raise SizeMismatch(
                 f"the source of {self.blob.digest} has {self.source.size} bytes, not {self.blob.size}"
             )
-        if await self.exists():
+        if await self.target.exists(self.blob.digest):
             return PushOutcome.EXISTED
-        location = None
-        if mount_from is not None:
-            mounted, location = await self._mount(mount_from)
-            if mounted:
+        upload = None
+        if mount_from is not None and self.target.learned.mounts:
+            is_mounted, upload = await self._mount(mount_from)
+            if is_mounted:
                 return PushOutcome.MOUNTED
+        await self.send(upload)
+        return PushOutcome.COPIED
+
+    async def send(self, upload: OpenUpload | None) -> None:
+        """Send the blob, as often as it takes; first in `upload`, if there is one."""
 
         async def attempt(number: int) -> None:
             # After a failure nobody knows whether the registry had it all (ECR has, ggcr#431).
-            if number > 1 and await self.exists():
+            if number > 1 and await self.target.exists(self.blob.digest):
                 return
-            await self._send(location if number == 1 else None)
+            await self._send(upload if number == 1 else None)
 
-        await self.sender.repeat(self.host, endpoints.start_upload(self.name), attempt)
-        return PushOutcome.COPIED
+        endpoint = endpoints.start_upload(self.target.name)
+        await self.target.sender.repeat(self.target.host, endpoint, attempt)
 
-    async def exists(self) -> bool:
-        """Ask whether the repository holds the blob."""
-        try:
-            await self.sender.request(
-                self.host, endpoints.head_blob(self.name, self.blob.digest), limit=SMALL_ANSWER
-            )
-        except NotFound:
-            return False
-        return True
-
-    async def _mount(self, from_name: str) -> tuple[bool, str | None]:
-        """Ask for a mount: whether it was done, else the location of the session that was opened instead.
+    async def _mount(self, from_name: str) -> tuple[bool, OpenUpload | None]:
+        """Ask for a mount: whether it was done, else the upload that was opened instead.
 
         A refusal is no failure: the blob can still be sent (GitLab answers 401 for a foreign `from`).
         """
-        endpoint = endpoints.mount_blob(self.name, self.blob.digest, from_name)
         try:
-            answer = await self._start(endpoint)
-        except (ResponseError, TokenError):
-            return False, None
-        return (True, None) if answer.status == 201 else (False, self._location(answer))
-
-    async def _send(self, location: str | None) -> None:
-        """Send the whole blob in a session, a new one unless there is one."""
-        if location is None:
-            endpoint = endpoints.start_upload(self.name, digest_algorithm=self.blob.digest.algorithm)
-            location = self._location(await self._start(endpoint))
-        endpoint = endpoints.put_upload(self.name, location, self.blob.digest)
-        try:
-            answer = await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER, body=self.source)
-        except BaseException:
-            await self._give_up(location)
-            raise
-        stored = answer.headers.get(DOCKER_CONTENT_DIGEST)
-        if stored is not None and stored != self.blob.digest:
-            raise DigestMismatch(f"the registry stored {stored}, not {self.blob.digest}").about(
-                answer.context
+            upload = await self.target.start(
+                endpoints.mount_blob(self.target.name, self.blob.digest, from_name)
             )
+        except ResponseError as error:
+            self.target.learned.mounts = error.status not in {405, 501}
+            return False, None
+        except TokenError:
+            return False, None
+        return upload is None, upload
 
-    def _location(self, answer: Answer) -> str:
-        location = answer.headers.get("Location")
-        if location is None:
-            raise ProtocolError("the registry opened an upload without a Location", context=answer.context)
-        try:
-            target = resolve_url(answer.url, location)
-        except ValueError as error:
-            raise ProtocolError(f"the upload has a bad Location: {error}", context=answer.context) from None
-        self.sender.check_target(self.host, target, answer.context)
-        return target
+    async def _send(self, upload: OpenUpload | None) -> None:
+        """Send the blob in the ways that are left, one after the other."""
+        refused: dict[str, int] = {}
+        ways = self._ways()
+        for way in ways:
+            try:
+                await self._send_by(way, upload)
+                break
+            except ResponseError as error:
+                # The source may be a registry, too: its GET says nothing about how we send.
+                is_refused = error.method in {"PUT", "PATCH"} and error.status in _NOT_THIS_WAY
+                if not is_refused or way is ways[-1]:
+                    raise
+                if error.status != 404:  # else it may have been the upload that was gone
+                    refused[way.value] = self.blob.size if error.status == 413 else 0
+            upload = None
+        self.target.learned.refused_sizes.update(refused)
 
-    async def _start(self, endpoint: Endpoint) -> Answer:
-        """Ask for a session. Cancelled meanwhile, wait for its location: nobody else could give it up."""
-        starting = asyncio.ensure_future(self.sender.request(self.host, endpoint, limit=SMALL_ANSWER))
+    def _ways(self) -> list[Way]:
+        """Return the ways that may do, the best one first."""
+        rules = self.target.host.uploads
+        ways = [Way.WHOLE] * rules.whole + [Way.STREAM] + [Way.CHUNKS] * rules.chunks
+        if self.chunk_size is not None:
+            ways.sort(key=lambda way: way is not Way.CHUNKS)
+        refused = self.target.learned.refused_sizes
+        left = [way for way in ways if self.blob.size < refused.get(way.value, self.blob.size + 1)]
+        return left or ways[-1:]
+
+    async def _send_by(self, way: Way, upload: OpenUpload | None) -> None:
+        if upload is None:
+            upload = await self._open(way)
+        if upload is None:
+            return
+        send: dict[Way, Callable[[OpenUpload], Awaitable[None]]] = {
+            Way.WHOLE: self._send_whole,
+            Way.STREAM: self._send_stream,
+            Way.CHUNKS: self._send_chunks,
+        }
         try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
-                answer = await asyncio.shield(starting)
-                if answer.status == ACCEPTED:
-                    await self._give_up(self._location(answer))
-            starting.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([starting])
+            await send[way](upload)
+        except BaseException:
+            await upload.give_up()
             raise
 
-    async def _give_up(self, location: str) -> None:
-        """Delete the session. That it fails is no news: the specification lets a registry drop it first."""
-        with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
-            while not await self._cancelled(location):
-                # distribution is still taking in what it got of the PUT, and moves the offset once more.
-                await self.sender.timing.sleep(CLEAN_UP_PAUSE)
+    async def _open(self, way: Way) -> OpenUpload | None:
+        """Open an upload; None when the blob went along with the POST."""
+        is_small = isinstance(self.source, BytesSource) and self.blob.size <= SINGLE_POST
+        if way is Way.WHOLE and is_small and self.target.learned.single_post is not False:
+            try:
+                upload = await self._post()
+            except ResponseError as error:
+                if error.status not in _NO_SINGLE_POST:
+                    raise
+                self.target.learned.single_post = False
+            else:
+                self.target.learned.single_post = upload is None
+                return upload
+        algorithm = self.blob.digest.algorithm
+        return await self.target.start(endpoints.start_upload(self.target.name, digest_algorithm=algorithm))
 
-    async def _cancelled(self, location: str) -> bool:
-        """Delete the session, unless its location has become another one meanwhile."""
-        # distribution binds the location to an offset, and the PUT moved it: only a fresh one is good.
-        endpoint = endpoints.upload_status(self.name, location)
-        status = await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER)
-        newest = self._location(status) if "Location" in status.headers else location
-        try:
-            endpoint = endpoints.cancel_upload(self.name, newest)
-            await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER)
-        except RangeInvalid:
-            return False
-        return True
+    async def _post(self) -> OpenUpload | None:
+        endpoint = endpoints.post_blob(self.target.name, self.blob.digest)
+        async with self.source.open() as pieces:
+            return await self.target.start(endpoint, b"".join([piece async for piece in pieces]))
+
+    async def _send_whole(self, upload: OpenUpload) -> None:
+        await upload.put(self.blob.digest, self._body)
+
+    async def _send_stream(self, upload: OpenUpload) -> None:
+        if self.blob.size:
+            await upload.stream(self._body)
+        await upload.finish(self.blob.digest)
+
+    @property
+    def _body(self) -> Source:
+        return _Told(self.source, self.blob) if listening() else self.source
+
+    async def _send_chunks(self, upload: OpenUpload) -> None:
+        size = self.blob.size
+        chunk_size = upload.chunk_size(self.chunk_size or CHUNK_SIZE)
+        while upload.size < size:
+            # Opened for each chunk, when its request has a slot: who holds a source and waits for a slot
+            # may wait for somebody who holds the slot and waits for the source.
+            await upload.append(PartSource(self.source, upload.size, min(chunk_size, size - upload.size)))
+            emit(Uploaded(self.blob, upload.size))
+        await upload.finish(self.blob.digest)
+        if size > chunk_size:
+            await self.target.check_stored(self.blob.digest, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A source that tells how far it was read."""
+
+    source: Source
+    blob: Descriptor
+
+    @property
+    def size(self) -> int:
+        return self.source.size
+
+    @asynccontextmanager
+    async def open(self, offset: int = 0) -> AsyncGenerator[AsyncIterator[bytes]]:
+        async with self.source.open(offset) as pieces, aclosing(self._told(pieces, offset)) as told:
+            yield told
+
+    async def _told(self, pieces: AsyncIterator[bytes], position: int) -> AsyncGenerator[bytes]:
+        async for piece in pieces:
+            position += len(piece)
+            yield piece
+            emit(Uploaded(self.blob, position))
+
+
+def check_chunk_size(chunk_size: int) -> int:
+    """Return the length of chunks that somebody wants.
+
+    Raises:
+        InvalidArgument: They would have none.
+    """
+    if chunk_size < 1:
+        raise InvalidArgument(f"chunks have at least one byte, not {chunk_size}")
+    return chunk_size
 
 
 def mount_name(point: MountPoint | None, domain: object, name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from pydantic_core import core_schema
@@ -109,6 +110,12 @@ class Hasher:
         """Take in more bytes."""
         self._hash.update(data)
         self.size += data.nbytes if isinstance(data, memoryview) else len(data)
+
+    def copy(self) -> Hasher:
+        """Return another that stands where this one does."""
+        other = copy(self)
+        other._hash = self._hash.copy()  # noqa: SLF001 - of this very class
+        return other
 
     def digest(self) -> Digest:
         """Return the digest of all bytes so far."""

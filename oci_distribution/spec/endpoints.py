@@ -220,6 +220,11 @@ def patch_upload(name: str, location: str, *, start: int, length: int) -> Endpoi
     )
 
 
+def stream_upload(name: str, location: str) -> Endpoint:
+    """`PATCH <location>` with the whole blob, as a stream without a range. In doubt, begin again."""
+    return replace(patch_upload(name, location, start=0, length=1), headers=(_OCTETS,))
+
+
 def put_upload(name: str, location: str, digest: str) -> Endpoint:
     """end-6: `PUT <location>?digest=<digest>` with the bytes. In doubt, ask what became of it."""
     return Endpoint(

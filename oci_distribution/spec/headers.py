@@ -97,8 +97,10 @@ def parse_upload_range(value: str | None) -> int | None:
     """Return how many bytes an upload holds by its `Range: 0-N`; None when absent or malformed.
 
     `0-0` is answered for zero bytes and for one (distribution, zot); it is read as zero here,
-    so an upload never sends a chunk of one byte that is not the last.
+    so an upload never sends a chunk of one byte that is not the last. `0--1` is Gitea's for zero bytes.
     """
+    if value == "0--1":
+        return 0
     match = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,18})", (value or "").strip(), re.ASCII)
     if match is None:
         return None

@@ -15,7 +15,10 @@ from oci_distribution.errors import LimitExceeded, RequestContext
 from oci_distribution.transport.calls import BodyStream
 from oci_distribution.transport.failures import mapped_failures, response_context
 
-__all__ = ["Answer", "OpenAnswer", "close"]
+__all__ = ["SMALL_ANSWER", "Answer", "OpenAnswer", "close"]
+
+SMALL_ANSWER = 64 << 10
+"""Bytes of an answer that has nothing to say but its headers."""
 
 CLOSE_DEADLINE = 3.0
 """Seconds that closing a connection may take: Ctrl-C must not wait for a silent host."""

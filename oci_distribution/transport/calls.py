@@ -22,6 +22,7 @@ __all__ = [
     "Host",
     "MirrorHost",
     "Timeouts",
+    "UploadRules",
     "parsed_url",
     "split_url",
 ]
@@ -70,6 +71,22 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadRules:
+    """How a registry wants to be given blobs.
+
+    Args:
+        whole: Whether it takes a blob in one PUT.
+        chunks: Whether it takes one in several chunks, and keeps them all. Where it does not (GAR refuses
+            them, Artifactory keeps the last), what has no known length is spooled to the disk first.
+        max_chunk: Bytes of the largest chunk; None for any. GHCR takes 4 MiB.
+    """
+
+    whole: bool = True
+    chunks: bool = True
+    max_chunk: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A registry to send to.
 
@@ -78,12 +95,14 @@ class Host:
         origin: Where it answers.
         pages_without_link: Whether its listings come in pages that do not link to the next.
         mirrors: Other hosts with its content, in the order in which they are asked.
+        uploads: How it wants to be given blobs.
     """
 
     registry: str
     origin: Origin
     pages_without_link: bool = False
     mirrors: tuple[MirrorHost, ...] = ()
+    uploads: UploadRules = UploadRules()
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from oci_distribution.spec.reference import DOCKER_HUB, check_registry, check_repository
 from oci_distribution.spec.urls import Origin, is_loopback_host
-from oci_distribution.transport.calls import Host, MirrorHost
+from oci_distribution.transport.calls import Host, MirrorHost, UploadRules
 
 __all__ = ["DEFAULT_HOSTS", "HostConfig", "Learned", "Mirror", "configured_host", "host_origin"]
 
@@ -48,6 +48,7 @@ class HostConfig(BaseModel):
             have to ask with `last=` until nothing comes any more. The specification wants a `Link`.
         mirrors: Registries with its content, asked in this order before the registry itself. What is
             written, listed and deleted goes to the registry, and a copy asks it for tags.
+        uploads: How it wants to be given blobs; what it refuses is found out, and tried in other ways.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +57,7 @@ class HostConfig(BaseModel):
     endpoint: str | None = None
     pages_without_link: bool = False
     mirrors: tuple[Mirror, ...] = ()
+    uploads: UploadRules = UploadRules()
 
 
 @dataclass(slots=True)
@@ -65,10 +67,18 @@ class Learned:
     Args:
         referrers_api: Whether it has a referrers API; None while nobody has asked.
         excluded_mirrors: Names of its mirrors that served wrong bytes, and are not asked any more.
+        mounts: False once it has said that it knows no mounts.
+        single_post: Whether it stores a blob that comes with the POST; None while nobody has tried.
+        refused_sizes: The smallest blob, in bytes, that it refused in each way of sending it.
+        largest_chunk: Bytes of the largest chunk, when it has refused larger ones.
     """
 
     referrers_api: bool | None = None
     excluded_mirrors: set[str] = field(default_factory=set[str])
+    mounts: bool = True
+    single_post: bool | None = None
+    refused_sizes: dict[str, int] = field(default_factory=dict[str, int])
+    largest_chunk: int | None = None
 
 
 DEFAULT_HOSTS: Mapping[str, HostConfig] = {
@@ -97,7 +107,7 @@ def configured_host(registry: str, *, scheme: str | None, config: HostConfig) ->
         for mirror in config.mirrors
     )
     origin = host_origin(registry, scheme=scheme, config=config)
-    return Host(registry, origin, config.pages_without_link, mirrors)
+    return Host(registry, origin, config.pages_without_link, mirrors, config.uploads)
 
 
 def host_origin(registry: str, *, scheme: str | None = None, config: HostConfig | None = None) -> Origin:

@@ -151,8 +151,10 @@ class _Unmountable:
     async def fetch_manifest(self, reference: str) -> oci.Manifest:
         return await self._store.fetch_manifest(reference)
 
-    def open_blob(self, descriptor: oci.Descriptor) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self._store.open_blob(descriptor)
+    def open_blob(
+        self, descriptor: oci.Descriptor, *, start: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return self._store.open_blob(descriptor, start=start)
 
 
 async def test_the_tag_comes_last(
@@ -384,7 +386,9 @@ class _HeldBack(_Unmountable):
         self.reached = anyio.Event()
 
     @asynccontextmanager
-    async def open_blob(self, descriptor: oci.Descriptor) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def open_blob(
+        self, descriptor: oci.Descriptor, *, start: int = 0
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         async def pieces(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
             async for piece in stream:
                 yield piece
@@ -392,5 +396,5 @@ class _HeldBack(_Unmountable):
                     self.reached.set()
                     await anyio.sleep_forever()
 
-        async with self._store.open_blob(descriptor) as stream:
+        async with self._store.open_blob(descriptor, start=start) as stream:
             yield pieces(stream)

@@ -214,7 +214,7 @@ async def test_a_push_of_other_bytes_leaves_no_session(
 ) -> None:
     """The registry refuses what does not hash right, and nothing of it stays."""
     with pytest.raises(oci.DigestInvalid):
-        await repo.registry.push_blob("team/app", DATA[::-1], descriptor=BLOB)
+        await repo.registry.push_blob("team/app", oci.BytesSource(DATA[::-1]), descriptor=BLOB)
 
     assert not registry.app.uploads
     with pytest.raises(oci.NotFound):
@@ -228,7 +228,9 @@ async def test_a_source_of_another_length_is_refused_before_any_request(
 ) -> None:
     """The descriptor and the source must agree."""
     with pytest.raises(oci.SizeMismatch):
-        await repo.registry.push_blob("team/app", DATA[1:], descriptor=BLOB)
+        await repo.registry.push_blob("team/app", oci.BytesSource(DATA[1:]), descriptor=BLOB)
+    with pytest.raises(oci.DigestMismatch):
+        await repo.registry.push_blob("team/app", DATA[::-1], descriptor=BLOB)
 
     assert len(registry.requests) == 0
 
@@ -362,7 +364,7 @@ async def test_a_broken_put_is_asked_about_and_sent_again(client: oci.Client) ->
 
     methods = [request.method for request in server.requests]
     assert outcome is oci.PushOutcome.COPIED
-    assert methods == ["HEAD", "POST", "PUT", "GET", "HEAD", "POST", "PUT"]
+    assert methods == ["HEAD", "POST", "PUT", "GET", "DELETE", "HEAD", "POST", "PUT"]
     assert server.requests[2].target == f"/upload/1?_state=a%2Fb&digest={DIGEST}"
     assert server.requests[-1].body == DATA
 

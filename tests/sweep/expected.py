@@ -87,6 +87,12 @@ _RULES = (
         (COMPLETES,),
         "GET says more, and what is not there is pushed",
     ),
+    Rule(
+        "PUT upload",
+        ("404", "405", "413", "redirect to nowhere"),
+        (COMPLETES,),
+        "what is refused whole is sent in another way",
+    ),
     Rule("HEAD *", ("400", "413"), ("ResponseError",), "an answer without a body has no code"),
     Rule("*", ("400", "405"), ("Unsupported",), "a refusal is final"),
     Rule("*", ("401",), ("Unauthorized",), "it says not how to do better"),

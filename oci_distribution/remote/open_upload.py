@@ -1,0 +1,293 @@
+"""An upload that is open at a registry: how it is begun, fed, finished and given up.
+
+(Distribution specification, "Pushing blobs".) Every answer may move an upload to another location, and only
+the newest one is good for the next request; distribution binds it to the number of bytes that it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import anyio
+
+from oci_distribution.content.sources import PartSource
+from oci_distribution.errors import (
+    Attempt,
+    DigestMismatch,
+    NotFound,
+    OCIError,
+    ProtocolError,
+    RangeInvalid,
+    RequestError,
+    ResponseError,
+    SizeMismatch,
+)
+from oci_distribution.spec import endpoints
+from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.endpoints import Endpoint
+from oci_distribution.spec.headers import (
+    DOCKER_CONTENT_DIGEST,
+    OCI_CHUNK_MIN_LENGTH,
+    parse_chunk_min_length,
+    parse_content_length,
+    parse_upload_range,
+)
+from oci_distribution.spec.urls import resolve_url
+from oci_distribution.transport.answers import SMALL_ANSWER, Answer
+from oci_distribution.transport.calls import Body, Host
+from oci_distribution.transport.hosts import Learned
+from oci_distribution.transport.sender import Sender
+
+__all__ = ["OpenUpload", "UploadTarget"]
+
+CLEAN_UP_PAUSE = 0.05
+"""Seconds before an upload is given up once more."""
+CLEAN_UP_DEADLINE = 3.0
+"""Seconds for giving an upload up, so that Ctrl-C ends well within five."""
+SMALLEST_CHUNK = 16 << 10
+"""Bytes below which no chunk is made smaller: a registry that refuses those refuses chunks."""
+_ACCEPTED = 202
+_MISPLACED_OR_TOO_LARGE = frozenset({413, 416})
+
+
+@dataclass(frozen=True, slots=True)
+class UploadTarget:
+    """A repository, as uploads see it.
+
+    Args:
+        sender: Sends.
+        host: The registry.
+        name: The repository.
+    """
+
+    sender: Sender
+    host: Host
+    name: str
+
+    @property
+    def learned(self) -> Learned:
+        """What the registry has taught us about itself."""
+        return self.sender.learned(self.host)
+
+    async def request(self, endpoint: Endpoint, body: Body | bytes | None = None) -> Answer:
+        """Send an endpoint, and return an answer that is all headers."""
+        return await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER, body=body)
+
+    async def exists(self, digest: Digest) -> bool:
+        """Ask whether the repository holds a blob."""
+        try:
+            await self.request(endpoints.head_blob(self.name, digest))
+        except NotFound:
+            return False
+        return True
+
+    async def check_stored(self, digest: Digest, size: int) -> None:
+        """Make sure that what was put together of many chunks is what was sent.
+
+        Raises:
+            SizeMismatch: The registry holds more or less of it.
+            DigestMismatch: It calls it otherwise.
+        """
+        answer = await self.request(endpoints.head_blob(self.name, digest))
+        stored = parse_content_length(answer.headers.get("Content-Length"))
+        if stored is not None and stored != size:
+            raise SizeMismatch(f"the registry stored {stored} bytes of {digest}, not {size}").about(
+                answer.context
+            )
+        check_digest(answer, digest)
+
+    async def start(self, endpoint: Endpoint, body: bytes | None = None) -> OpenUpload | None:
+        """Ask for an upload; None when the registry has the whole blob at once (201).
+
+        Cancelled meanwhile, wait for its location: nobody else could give the upload up.
+        """
+        starting = asyncio.ensure_future(self.request(endpoint, body))
+        try:
+            return self._opened(await asyncio.shield(starting))
+        except asyncio.CancelledError:
+            with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
+                upload = self._opened(await asyncio.shield(starting))
+                if upload is not None:
+                    await upload.give_up()
+            starting.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([starting])
+            raise
+
+    def _opened(self, answer: Answer) -> OpenUpload | None:
+        if answer.status != _ACCEPTED:
+            return None
+        location = self.location(answer)
+        if location is None:
+            raise ProtocolError("the registry opened an upload without a Location", context=answer.context)
+        minimum = parse_chunk_min_length(answer.headers.get(OCI_CHUNK_MIN_LENGTH))
+        return OpenUpload(self, location, minimum=minimum)
+
+    def location(self, answer: Answer) -> str | None:
+        """Return where an upload is from now on; None when the answer does not say.
+
+        Raises:
+            ProtocolError: It is no URL.
+            ForbiddenOrigin: The registry may not send us there.
+        """
+        location = answer.headers.get("Location")
+        if location is None:
+            return None
+        try:
+            target = resolve_url(answer.url, location)
+        except ValueError as error:
+            raise ProtocolError(f"the upload has a bad Location: {error}", context=answer.context) from None
+        self.sender.check_target(self.host, target, answer.context)
+        return target
+
+
+@dataclass(slots=True)
+class OpenUpload:
+    """An upload of a registry that waits for bytes.
+
+    Args:
+        target: Where it is.
+        location: Its newest location.
+        size: Bytes that the registry has acknowledged.
+        minimum: Bytes that every chunk but the last must have.
+    """
+
+    target: UploadTarget
+    location: str
+    size: int = 0
+    minimum: int = 0
+
+    def chunk_size(self, wanted: int) -> int:
+        """Return the length of a chunk that the registry takes, as near to `wanted` as it can be.
+
+        What a registry wants at least goes before what it took at most: it has to know.
+        """
+        target = self.target
+        limits = (wanted, target.host.uploads.max_chunk, target.learned.largest_chunk)
+        return max(min(limit for limit in limits if limit is not None), self.minimum)
+
+    async def put(self, digest: Digest, body: Body | bytes = b"") -> None:
+        """Send the rest of the blob, and close the upload (end-6)."""
+        endpoint = endpoints.put_upload(self.target.name, self.location, digest)
+        check_digest(await self.target.request(endpoint, body), digest)
+
+    async def stream(self, body: Body) -> None:
+        """Send the whole blob in one PATCH."""
+        endpoint = endpoints.stream_upload(self.target.name, self.location)
+        self._move(await self.target.request(endpoint, body))
+        self.size = body.size
+
+    async def append(self, chunk: Body) -> None:
+        """Send the next chunk (end-5); what is lost on the way is found out, and sent again.
+
+        A chunk that is too large for the registry goes in smaller ones.
+        """
+        begin, end = self.size, self.size + chunk.size
+        attempts: list[Attempt] = []
+        while self.size < end:
+            length = min(end - self.size, self.chunk_size(chunk.size))
+            part = PartSource(chunk, self.size - begin, length)
+            endpoint = endpoints.patch_upload(self.target.name, self.location, start=self.size, length=length)
+            try:
+                answer = await self.target.request(endpoint, part)
+            except RequestError as error:
+                await self._recover(error, endpoint, length, attempts)
+                if not begin <= self.size <= end:
+                    error.add_note(f"the registry holds {self.size} bytes of the upload, not {begin} or more")
+                    raise
+            else:
+                self._move(answer)
+                # Our own count: ECR's `Range` stays at the first chunk.
+                self.size += length
+                attempts.clear()
+
+    async def _recover(
+        self, error: RequestError, endpoint: Endpoint, length: int, attempts: list[Attempt]
+    ) -> None:
+        """Find out where the upload stands after a chunk has failed.
+
+        Raises:
+            RequestError: `error`, when it will not pass.
+        """
+        is_refused = error.method == endpoint.method and error.status in _MISPLACED_OR_TOO_LARGE
+        if not is_refused:
+            sender = self.target.sender
+            await sender.wait_to_repeat(self.target.host, replace(endpoint, repeatable=True), error, attempts)
+        before = self.size
+        try:
+            self.size = await self.ask()
+        except ResponseError:
+            # ECR Public has no status of uploads.
+            raise error from None
+        if is_refused and self.size == before:
+            # The place is right, so it is the length: GHCR answers 416 to a chunk of more than 4 MiB.
+            if length // 2 < max(self.minimum, SMALLEST_CHUNK):
+                raise error
+            self.target.learned.largest_chunk = length // 2
+
+    async def finish(self, digest: Digest) -> None:
+        """Close an upload that has all bytes (end-6). In doubt, see what became of it."""
+        target = self.target
+        attempts: list[Attempt] = []
+        while True:
+            try:
+                return await self.put(digest)
+            except RequestError as error:
+                again = endpoints.upload_status(target.name, self.location)
+                await target.sender.wait_to_repeat(target.host, again, error, attempts)
+                if await target.exists(digest):
+                    return None
+                try:
+                    await self.ask()
+                except ResponseError:
+                    raise error from None
+
+    async def ask(self) -> int:
+        """Return how many bytes the registry holds (end-13), and note the newest location.
+
+        Raises:
+            BlobUploadUnknown: There is no such upload any more.
+            ProtocolError: The registry does not say.
+        """
+        answer = await self.target.request(endpoints.upload_status(self.target.name, self.location))
+        self._move(answer)
+        held = parse_upload_range(answer.headers.get("Range"))
+        if held is None:
+            raise ProtocolError("the registry does not say how much of the upload it holds").about(
+                answer.context
+            )
+        return held
+
+    async def give_up(self) -> None:
+        """Delete the upload. That it fails is no news: the specification lets a registry drop it first."""
+        with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
+            while not await self._cancelled():
+                # distribution is still taking in what it got of a PUT, and moves the offset once more.
+                await self.target.sender.timing.sleep(CLEAN_UP_PAUSE)
+
+    async def _cancelled(self) -> bool:
+        """Delete the upload, unless its location has become another one meanwhile."""
+        # distribution binds the location to an offset, and a body moved it: only a fresh one is good.
+        with suppress(ResponseError):  # ECR Public has none
+            self._move(await self.target.request(endpoints.upload_status(self.target.name, self.location)))
+        try:
+            await self.target.request(endpoints.cancel_upload(self.target.name, self.location))
+        except RangeInvalid:
+            return False
+        return True
+
+    def _move(self, answer: Answer) -> None:
+        self.location = self.target.location(answer) or self.location
+
+
+def check_digest(answer: Answer, digest: Digest) -> None:
+    """Compare what the registry says that it stored with what was sent.
+
+    Raises:
+        DigestMismatch: It stored something else.
+    """
+    stored = answer.headers.get(DOCKER_CONTENT_DIGEST)
+    if stored is not None and stored != digest:
+        raise DigestMismatch(f"the registry stored {stored}, not {digest}").about(answer.context)

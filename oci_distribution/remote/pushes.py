@@ -1,0 +1,60 @@
+"""Pushing a blob from wherever its bytes come."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+
+from oci_distribution.content.protocols import PushOutcome, Source
+from oci_distribution.content.sources import SourceLike, as_source, describe, iterating
+from oci_distribution.errors import DigestMismatch
+from oci_distribution.remote.blob_writer import BlobWriter
+from oci_distribution.remote.open_upload import UploadTarget
+from oci_distribution.remote.uploads import CHUNK_SIZE, Upload, check_chunk_size
+from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.models import Descriptor
+
+__all__ = ["push"]
+
+
+async def push(
+    target: UploadTarget,
+    data: SourceLike | AsyncIterable[bytes],
+    descriptor: Descriptor | None,
+    *,
+    media_type: str,
+    mount_from: str | None,
+    chunk_size: int | None,
+) -> tuple[Descriptor, PushOutcome]:
+    """Store a blob; see `Registry.push_blob`.
+
+    Args:
+        target: The repository.
+        data: The bytes.
+        descriptor: What they must be, if that is known.
+        media_type: Goes into the descriptor that is made else.
+        mount_from: A repository of the same registry that holds the blob.
+        chunk_size: Bytes of each chunk; None where the blob need not go in chunks.
+    """
+    if chunk_size is not None:
+        check_chunk_size(chunk_size)
+    if isinstance(data, AsyncIterable) and not isinstance(data, Source):
+        if descriptor is not None and await target.exists(descriptor.digest):
+            return descriptor, PushOutcome.EXISTED
+        size = CHUNK_SIZE if chunk_size is None else chunk_size
+        stream: AsyncIterable[bytes] = data  # pyright: ignore[reportUnknownVariableType] - or a source
+        async with BlobWriter(target, chunk_size=size) as writer, iterating(stream) as pieces:
+            async for piece in pieces:
+                await writer.write(piece)
+            return await writer.commit(descriptor, media_type=media_type), PushOutcome.COPIED
+    blob = descriptor if descriptor is not None else await describe(data, media_type)
+    if descriptor is not None and isinstance(data, bytes | bytearray | memoryview):
+        _check(data, blob)
+    upload = Upload(target, blob, as_source(data, size=blob.size), chunk_size)
+    return blob, await upload.run(mount_from=mount_from)
+
+
+def _check(data: bytes | bytearray | memoryview, blob: Descriptor) -> None:
+    """Find out before the first request, where that costs no second reading."""
+    actual = Digest.of(data, blob.digest.algorithm)
+    if actual != blob.digest:
+        raise DigestMismatch(f"the data hashes to {actual}, not to {blob.digest}")
