@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import anyio
 
@@ -48,8 +48,11 @@ CLEAN_UP_DEADLINE = 3.0
 """Seconds for giving an upload up, so that Ctrl-C ends well within five."""
 SMALLEST_CHUNK = 16 << 10
 """Bytes below which no chunk is made smaller: a registry that refuses those refuses chunks."""
+MAX_MISPLACED = 5
+"""Places at which a registry may refuse one chunk, and say that it wants another."""
 _ACCEPTED = 202
-_MISPLACED_OR_TOO_LARGE = frozenset({413, 416})
+_TOO_LARGE = 413
+_MISPLACED_OR_TOO_LARGE = frozenset({_TOO_LARGE, 416})
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,63 +189,71 @@ class OpenUpload:
         """
         begin, end = self.size, self.size + chunk.size
         attempts: list[Attempt] = []
+        refused: set[int] = set()
         while self.size < end:
-            length = min(end - self.size, self.chunk_size(chunk.size))
-            part = PartSource(chunk, self.size - begin, length)
-            endpoint = endpoints.patch_upload(self.target.name, self.location, start=self.size, length=length)
+            place, length = self.size, min(end - self.size, self.chunk_size(chunk.size))
+            part = PartSource(chunk, place - begin, length)
+            endpoint = endpoints.patch_upload(self.target.name, self.location, start=place, length=length)
             try:
                 answer = await self.target.request(endpoint, part)
             except RequestError as error:
-                await self._recover(error, endpoint, length, attempts)
-                if not begin <= self.size <= end:
-                    error.add_note(f"the registry holds {self.size} bytes of the upload, not {begin} or more")
-                    raise
+                # The source may be a registry, too: its GET says nothing about how we send.
+                is_refused = error.method == endpoint.method and error.status in _MISPLACED_OR_TOO_LARGE
+                if not is_refused:
+                    await self._wait(error, attempts)
+                self.size = await self._held(error, begin, end)
+                if is_refused:
+                    # Where the place is right, it is the length: GHCR answers 416 to more than 4 MiB.
+                    if place in refused or error.status == _TOO_LARGE:
+                        self._shrink(length, error)
+                    refused.add(place)
+                    if len(refused) > MAX_MISPLACED:
+                        raise
             else:
                 self._move(answer)
                 # Our own count: ECR's `Range` stays at the first chunk.
                 self.size += length
                 attempts.clear()
 
-    async def _recover(
-        self, error: RequestError, endpoint: Endpoint, length: int, attempts: list[Attempt]
-    ) -> None:
-        """Find out where the upload stands after a chunk has failed.
+    async def _wait(self, error: RequestError, attempts: list[Attempt]) -> None:
+        """Wait until the upload may be asked where it stands; raise `error` when it will not pass."""
+        target = self.target
+        endpoint = endpoints.upload_status(target.name, self.location)
+        await target.sender.wait_to_repeat(target.host, endpoint, error, attempts)
 
-        Raises:
-            RequestError: `error`, when it will not pass.
-        """
-        is_refused = error.method == endpoint.method and error.status in _MISPLACED_OR_TOO_LARGE
-        if not is_refused:
-            sender = self.target.sender
-            await sender.wait_to_repeat(self.target.host, replace(endpoint, repeatable=True), error, attempts)
-        before = self.size
+    async def _held(self, error: RequestError, begin: int, end: int) -> int:
+        """Return how many bytes the registry holds; raise `error` when it will not say, or lost some."""
         try:
-            self.size = await self.ask()
+            held = await self.ask()
         except ResponseError:
             # ECR Public has no status of uploads.
             raise error from None
-        if is_refused and self.size == before:
-            # The place is right, so it is the length: GHCR answers 416 to a chunk of more than 4 MiB.
-            if length // 2 < max(self.minimum, SMALLEST_CHUNK):
-                raise error
-            self.target.learned.largest_chunk = length // 2
+        if not begin <= held <= end:
+            error.add_note(f"the registry holds {held} bytes of the upload, not {begin} or more")
+            raise error
+        return held
+
+    def _shrink(self, length: int, error: RequestError) -> None:
+        """Send shorter chunks from now on; raise `error` when they are as short as can be."""
+        if length // 2 < max(self.minimum, SMALLEST_CHUNK):
+            raise error
+        self.target.learned.largest_chunk = length // 2
 
     async def finish(self, digest: Digest) -> None:
         """Close an upload that has all bytes (end-6). In doubt, see what became of it."""
-        target = self.target
         attempts: list[Attempt] = []
+        is_stale = True
         while True:
             try:
                 return await self.put(digest)
             except RequestError as error:
-                again = endpoints.upload_status(target.name, self.location)
-                await target.sender.wait_to_repeat(target.host, again, error, attempts)
-                if await target.exists(digest):
+                if isinstance(error, RangeInvalid) and is_stale:
+                    is_stale = False  # the location may have been; the one that is asked for is not
+                else:
+                    await self._wait(error, attempts)
+                if await self.target.exists(digest):
                     return None
-                try:
-                    await self.ask()
-                except ResponseError:
-                    raise error from None
+                await self._held(error, self.size, self.size)
 
     async def ask(self) -> int:
         """Return how many bytes the registry holds (end-13), and note the newest location.

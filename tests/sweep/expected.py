@@ -80,7 +80,6 @@ _RULES = (
         "it is no JSON any more; it completes when the answer was a 401",
     ),
     Rule("*", ("429 for hours",), ("TooManyRequests",), "a wait of hours is the user's to decide"),
-    Rule("HEAD blob", ("404",), (COMPLETES,), "what is not there is pushed"),
     Rule(
         "HEAD manifest",
         ("400", "403", "404", "405", "413", "416"),
@@ -90,8 +89,35 @@ _RULES = (
     Rule(
         "PUT upload",
         ("404", "405", "413", "redirect to nowhere"),
-        (COMPLETES,),
-        "what is refused whole is sent in another way",
+        (COMPLETES, "NameUnknown", "Unsupported", "SizeInvalid"),
+        "what is refused whole is sent in another way; the end of chunks that nobody has any more is not",
+    ),
+    Rule("PUT upload", ("416",), (COMPLETES, "RangeInvalid"), "it may have been the location that was stale"),
+    Rule(
+        "PATCH upload",
+        ("404", "405", "413", "416", "redirect to nowhere"),
+        (COMPLETES, "NameUnknown", "Unsupported", "SizeInvalid", "RangeInvalid"),
+        "what is refused is sent in smaller pieces, or another way; what nobody has any more is not",
+    ),
+    Rule(
+        "PATCH upload",
+        ("location elsewhere",),
+        ("ConnectError",),
+        "nobody is there",
+        orphan=True,
+    ),
+    Rule(
+        "POST uploads",
+        ("400", "405", "413", "no location", "location elsewhere"),
+        (COMPLETES, "Unsupported", "SizeInvalid", "ProtocolError", "ConnectError"),
+        "a blob that was stored at once needs no location, and one that is refused at once is sent after it",
+        orphan=True,
+    ),
+    Rule(
+        "HEAD blob",
+        ("404", "redirect to nowhere", "wrong digest header"),
+        (COMPLETES, "BlobUnknown", "DigestMismatch"),
+        "what is not there is pushed; what was just stored in chunks has to be there",
     ),
     Rule("HEAD *", ("400", "413"), ("ResponseError",), "an answer without a body has no code"),
     Rule("*", ("400", "405"), ("Unsupported",), "a refusal is final"),
@@ -138,8 +164,6 @@ _RULES = (
     Rule(
         "POST *", ("answer lost", "silence"), (COMPLETES,), "nobody knows where that session is", orphan=True
     ),
-    Rule("POST *", ("no location",), ("ProtocolError",), "there is nowhere to send to", orphan=True),
-    Rule("POST *", ("location elsewhere",), ("ConnectError",), "nobody is there", orphan=True),
     Rule("*", (), (COMPLETES,), "it passes, or matters to nobody"),
 )
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from unittest.mock import patch
+
+import anyio
 
 import oci_distribution as oci
 from oci_distribution.remote import blob_sources
@@ -22,6 +25,8 @@ from tests.sweep.world import (
 )
 
 __all__ = ["JOBS", "Believed", "Job"]
+
+CHUNK = 60_000
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,44 @@ def _downloaded(world: World) -> Held:
     return Held(held.tags, held.manifests, manifests | found)
 
 
+async def _write(client: oci.Client, world: World) -> None:
+    """Push the blobs in every way that there is, and the manifests after them."""
+    target = client.registry(world.target.url).repository(world.target_name)
+    held = image()
+    blobs = [
+        world.source_layout / "blobs" / name.replace(":", "/")
+        for name in held.content.keys() - held.manifests
+    ]
+    small, *_, one, two, three = sorted(blobs, key=lambda path: (path.stat().st_size, path.name))
+    for path in blobs:
+        if path not in {one, two, three}:
+            await target.blobs.push(path.read_bytes() if path != small else path)
+    await target.blobs.push(one, chunk_size=CHUNK)
+    await _write_in_two_goes(target, two, world)
+    with patch.dict(target.registry.learned.refused_sizes, whole=0):
+        await target.blobs.push(three)
+    for digest in [digest for digest in held.content if digest in held.manifests]:  # children come first
+        tags = [tag for tag, root in held.tags.items() if root == digest]
+        await target.manifests.push(oci.Manifest.parse(held.content[digest]), tags=tags)
+
+
+async def _write_in_two_goes(target: oci.Repository, path: Path, world: World) -> None:
+    data = await anyio.Path(path).read_bytes()
+    async with target.blobs.writer(chunk_size=CHUNK) as writer:
+        await writer.write(data[: CHUNK + 1])
+        session = await writer.suspend()
+    try:
+        async with target.blobs.resume(session, prefix=path) as writer:
+            await writer.write(data[writer.size :])
+            await writer.commit()
+    except BaseException:
+        # Who suspends an upload means to go on with it, and the library leaves it alone.
+        for left in [left for left in world.target.app.uploads.values() if left.id in session.location]:
+            left.close()
+            del world.target.app.uploads[left.id]
+        raise
+
+
 JOBS = {
     job.name: job
     for job in (
@@ -112,6 +155,7 @@ JOBS = {
         Job("mount", _mount, lambda world: read_registry(world.source, world.target_name)),
         Job("read", _read, lambda _: image()),
         Job("download", _download, _downloaded),
+        Job("write", _write, lambda world: read_registry(world.target, world.target_name)),
     )
 }
 """By name; `mount` is a copy within one registry."""
