@@ -21,7 +21,7 @@ CONFIG = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "127.0.0.1:{port}", secret: "the same after a restart, for uploads that go on"}}
 """
 
 
@@ -43,21 +43,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def distribution(folder: Path, more: str = "") -> Iterator[str]:
+def distribution(folder: Path, more: str = "", *, port: int | None = None) -> Iterator[str]:
     """Run distribution v3 with its content in `folder`, and yield its `host:port`.
 
     Args:
         folder: For content and configuration.
         more: Added to the configuration, in YAML.
+        port: Where it listens; None for a free one.
     """
-    with _serving(require("registry"), folder, more) as host:
+    with _serving(require("registry"), folder, more, port) as host:
         yield host
 
 
 @contextmanager
-def debian_registry(folder: Path, more: str = "") -> Iterator[str]:
+def debian_registry(folder: Path, more: str = "", *, port: int | None = None) -> Iterator[str]:
     """Run Debian's docker-registry, distribution 2.8, the same way."""
-    with _serving(require("docker-registry"), folder, more) as host:
+    with _serving(require("docker-registry"), folder, more, port) as host:
         yield host
 
 
@@ -84,8 +85,8 @@ def embedded_registry(*options: str) -> Iterator[Embedded]:
 
 
 @contextmanager
-def _serving(binary: str, folder: Path, more: str) -> Iterator[str]:
-    port = free_port()
+def _serving(binary: str, folder: Path, more: str, port: int | None) -> Iterator[str]:
+    port = free_port() if port is None else port
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yml"
     config.write_text(CONFIG.format(root=folder / "data", port=port) + more)

@@ -15,9 +15,10 @@ import anyio
 import httpx
 import pytest
 from anyio.abc import Process
+from starlette.types import Message, Receive, Scope, Send
 
 import oci_distribution as oci
-from oci_distribution.testing import Fault, NamespacedRegistry
+from oci_distribution.testing import Fault, NamespacedRegistry, RegistryApp, serve_registry
 from tests.disk import names_below
 from tests.hostile import Exchange, hostile
 from tests.images import holdings, push_image, push_index
@@ -39,9 +40,9 @@ async def test_the_demo_ends_well() -> None:
 
 
 @asynccontextmanager
-async def running_proxy(registry: str) -> AsyncGenerator[tuple[Process, str]]:
-    """Run the proxy on a free port, and tell its process and its URL."""
-    command = [sys.executable, str(EXAMPLES / "fastapi_proxy.py"), registry, "--port", "0"]
+async def running(script: str, argument: str) -> AsyncGenerator[tuple[Process, str]]:
+    """Run a web application on a free port, and tell its process and its URL."""
+    command = [sys.executable, str(EXAMPLES / script), argument, "--port", "0"]
     async with await anyio.open_process(command) as process:
         try:
             assert process.stderr is not None
@@ -64,7 +65,10 @@ async def test_fastapi_proxy_passes_content_on(
         manifest = await push_image(client.repository(oci_registry.repository()), [b"a layer"], tag="v1")
     layer, name = manifest.children[1], f"{oci_registry.namespace}/app"
 
-    async with running_proxy(oci_registry.url) as (process, url), httpx.AsyncClient(base_url=url) as web:
+    async with (
+        running("fastapi_proxy.py", oci_registry.url) as (process, url),
+        httpx.AsyncClient(base_url=url) as web,
+    ):
         got = await web.get(f"/{name}/manifests/v1")
         head = await web.head(f"/{name}/blobs/{layer.digest}")
         part = await web.get(f"/{name}/blobs/{layer.digest}", headers={"Range": "bytes=2-"})
@@ -200,6 +204,92 @@ async def test_download_layer_goes_on_where_it_stopped(
     assert names_below(tmp_path) == ["layer"]
     assert oci_registry.requests[-1].headers["range"] == f"bytes={kept}-"
     assert kept > 0
+
+
+class DyingClient(RegistryApp):
+    """A registry whose nth request never gets its answer: before it is worked on, or after that."""
+
+    def __init__(self, nth: int, *, is_done: bool) -> None:
+        super().__init__()
+        self.left = nth
+        self.is_done = is_done
+        self.reached = anyio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.left -= scope["type"] == "http"
+        if self.left != 0 or self.reached.is_set():
+            await super().__call__(scope, receive, send)
+            return
+        if self.is_done:
+            await super().__call__(scope, receive, _nowhere)
+        self.reached.set()
+        await anyio.sleep_forever()
+
+
+async def _nowhere(message: Message) -> None:
+    del message
+
+
+@pytest.mark.parametrize(
+    ("nth", "is_done"),
+    [(2, True), (3, False), (3, True), (5, True), (6, False), (6, True)],
+    ids=["POST", "before PATCH", "PATCH", "last PATCH", "before PUT", "PUT"],
+)
+async def test_resumable_upload_survives_a_kill(tmp_path: Path, nth: int, is_done: bool) -> None:
+    """Killed at whatever request, the next run ends what it began, and sends little again."""
+    data, path = bytes(range(256)) * 1000, tmp_path / "file"
+    path.write_bytes(data)
+    app = DyingClient(nth, is_done=is_done)
+    async with serve_registry(app=app) as registry, oci.Client() as client:
+        name = f"{registry.url}/team/app"
+        command = [
+            sys.executable,
+            str(EXAMPLES / "resumable_upload.py"),
+            str(path),
+            name,
+            "--chunk-size",
+            "100000",
+        ]
+        async with await anyio.open_process(command) as process:
+            await app.reached.wait()
+            process.kill()
+        again = await anyio.run_process(command, check=False)
+
+        assert again.returncode == 0, again.stderr
+        assert await client.repository(name).blobs.read(oci.Digest.of(data)) == data
+        assert sum(request.body_size for request in registry.requests) <= len(data) + 100_000
+        assert names_below(tmp_path) == ["file"]
+
+
+async def test_fastapi_upload_streams_into_a_registry(oci_registry: NamespacedRegistry) -> None:
+    """What a client sends is a blob in the end; one that goes away leaves nothing."""
+    data = bytes(range(256)) * 50_000
+
+    async def pieces(*, broken: bool) -> AsyncGenerator[bytes]:
+        yield data[:9_000_000]
+        if broken:
+            raise ConnectionError
+        yield data[9_000_000:]
+
+    with oci_registry.requests.capture() as seen:
+        async with (
+            running("fastapi_upload.py", oci_registry.repository()) as (process, url),
+            httpx.AsyncClient(base_url=url) as web,
+        ):
+            stored = await web.put("/files/a.bin", content=pieces(broken=False))
+            with pytest.raises(ConnectionError):
+                await web.put("/files/a.bin", content=pieces(broken=True))
+            nothing = await web.put("/files/a.bin", content=b"")
+            process.terminate()  # which waits for what is still going on
+            await process.wait()
+    async with oci.Client() as client:
+        repo = client.repository(oci_registry.repository())
+        assert await repo.blobs.read(stored.json()["digest"], limit=len(data)) == data
+
+    assert (stored.status_code, stored.json()["size"]) == (201, len(data))
+    assert nothing.json()["size"] == 0
+    assert seen.count("DELETE", "*/uploads/*", status=204) == 1
+    assert not oci_registry.app.uploads
 
 
 @pytest.mark.parametrize(

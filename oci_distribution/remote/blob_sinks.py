@@ -11,7 +11,15 @@ from aiofiles.threadpool.binary import AsyncBufferedIOBase
 from oci_distribution.content.files import FILE_PIECE, mapped_os_errors, to_its_end
 from oci_distribution.content.protocols import Source
 from oci_distribution.content.sources import BytesSource, FileSource
-from oci_distribution.errors import DigestMismatch, InvalidArgument, RequestContext, SizeMismatch, redact_url
+from oci_distribution.errors import (
+    BlobUploadInvalid,
+    BlobUploadUnknown,
+    DigestMismatch,
+    InvalidArgument,
+    RequestContext,
+    SizeMismatch,
+    redact_url,
+)
 from oci_distribution.remote.open_upload import OpenUpload, UploadTarget
 from oci_distribution.remote.upload_session import UploadSession
 from oci_distribution.remote.uploads import Upload
@@ -187,7 +195,7 @@ async def resumed(
 
     Raises:
         InvalidArgument: It is an upload of another repository.
-        BlobUploadUnknown: The registry has forgotten it.
+        BlobUploadUnknown: The registry has forgotten it, or only knows it by a newer location.
         SizeMismatch: The prefix is shorter than what the registry holds.
         DigestMismatch: The prefix is something else.
     """
@@ -199,7 +207,11 @@ async def resumed(
     context = RequestContext("GET", redact_url(session.location), registry)
     target.sender.check_target(target.host, session.location, context)
     upload = OpenUpload(target, session.location, minimum=session.minimum)
-    upload.size = await upload.ask()
+    try:
+        upload.size = await upload.ask()
+    except BlobUploadInvalid as error:
+        # distribution 2.8 knows an upload only by its newest location, and may have had a chunk since.
+        raise BlobUploadUnknown(error.args[0], context=error.context, errors=error.errors) from error
     hasher = await _rehashed(prefix, session, upload.size) if prefix is not None else None
     return ChunkSink(upload, upload.chunk_size(chunk_size), hasher)
 

@@ -383,8 +383,9 @@ class Registry:
                 digest, and only the registry verifies it.
             chunk_size: Bytes of each chunk; None for those of the session.
 
-        Opening raises `BlobUploadUnknown` when the registry has forgotten the upload, `SizeMismatch` or
-        `DigestMismatch` when the prefix is not what it holds; the upload is left as it is then.
+        Opening raises `BlobUploadUnknown` when the registry has forgotten the upload (distribution 2.8 also
+        when it took a chunk that the session does not know), `SizeMismatch` or `DigestMismatch` when the
+        prefix is not what it holds; the upload is left as it is then.
         """
         source = None if prefix is None else as_source(prefix, size=session.size)
         return BlobWriter(

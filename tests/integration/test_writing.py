@@ -1,0 +1,165 @@
+"""Writing to real registries: in every way, killed and gone on with, and read by other people's tools."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import pytest
+
+import oci_distribution as oci
+from benchmarks.services import debian_registry, distribution, free_port
+from tests.images import push_image
+from tests.integration.conftest import Tool, find, runner
+
+DATA = bytes(range(256)) * 20_000
+DIGEST = oci.Digest.of(DATA)
+CHUNK = 1_000_000
+
+
+class Serve(Protocol):
+    """Starts a registry."""
+
+    def __call__(
+        self, folder: Path, more: str = "", *, port: int | None = None
+    ) -> AbstractContextManager[str]: ...
+
+
+@pytest.fixture(scope="module", params=["docker-registry", "registry"])
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """Distribution 2.8 and v3."""
+    find(request.param)
+    return debian_registry if request.param == "docker-registry" else distribution
+
+
+@pytest.fixture
+async def client() -> AsyncGenerator[oci.Client]:
+    async with oci.Client() as client:
+        yield client
+
+
+async def pieces() -> AsyncGenerator[bytes]:
+    for start in range(0, len(DATA), 70_000):
+        yield DATA[start : start + 70_000]
+
+
+async def test_every_way_of_writing(serve: Serve, client: oci.Client, tmp_path: Path) -> None:
+    """With the POST, whole, in one PATCH, in chunks, as a stream, mounted: every blob is what it was."""
+    (tmp_path / "blob").write_bytes(DATA)
+    with serve(tmp_path) as host:
+        other = client.repository(f"{host}/team/other")
+        for number, data in enumerate((b"", b"small", DATA)):
+            repo = client.repository(f"{host}/team/app-{number}")
+            assert await repo.blobs.read(await repo.blobs.push(data), limit=len(DATA)) == data
+        sources: list[oci.SourceLike | AsyncGenerator[bytes]] = [tmp_path / "blob", pieces, pieces()]
+        for number, source in enumerate(sources):
+            repo = client.repository(f"{host}/team/chunked-{number}")
+            blob = await repo.blobs.push(source, chunk_size=CHUNK)
+            assert await repo.blobs.read(blob, limit=len(DATA)) == DATA
+        repo = client.repository(f"{host}/team/streamed")
+        repo.registry.learned.refused_sizes["whole"] = 0
+        assert await repo.blobs.read(await repo.blobs.push(DATA), limit=len(DATA)) == DATA
+
+        assert await other.blobs.mount(DIGEST, "team/streamed") is True
+        assert await other.blobs.read(DIGEST, limit=len(DATA)) == DATA
+        assert await other.blobs.mount(oci.Digest.of(b"nowhere"), "team/streamed") is False
+
+
+WRITER = """
+import asyncio, sys
+import oci_distribution as oci
+
+async def main(name, path, chunk):
+    async with oci.Client() as client:
+        async with client.repository(name).blobs.writer(chunk_size=chunk) as writer:
+            await writer.write(open(path, "rb").read()[: 2 * chunk + 10])
+            print(writer.session.model_dump_json(), flush=True)
+            await writer.write(open(path, "rb").read()[2 * chunk + 10 : 3 * chunk])
+            print(writer.session.model_dump_json(), flush=True)
+            await asyncio.sleep(3600)
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+async def killed_writer(host: str, path: Path, *, is_noted: bool) -> oci.UploadSession:
+    """Let another process write three chunks and be killed; it noted where it was, perhaps a chunk too early."""
+    command = [sys.executable, "-c", WRITER, f"{host}/team/app", str(path), str(CHUNK)]
+    async with await anyio.open_process(command) as process:
+        assert process.stdout is not None
+        said = b""
+        while said.count(b"\n") < 2:
+            said += await process.stdout.receive()
+        process.kill()
+    return oci.UploadSession.model_validate_json(said.splitlines()[is_noted])
+
+
+async def go_on(host: str, client: oci.Client, session: oci.UploadSession, path: Path) -> None:
+    repo = client.repository(f"{host}/team/app")
+    async with repo.blobs.resume(session, prefix=path) as writer:
+        assert writer.size == 3 * CHUNK
+        await writer.write(DATA[writer.size :])
+        blob = await writer.commit()
+    assert blob.digest == DIGEST
+    assert await repo.blobs.read(blob, limit=len(DATA)) == DATA
+
+
+@pytest.mark.parametrize("is_noted", [True, False], ids=["noted", "not noted"])
+async def test_killed_and_gone_on_with(
+    serve: Serve, client: oci.Client, tmp_path: Path, *, is_noted: bool
+) -> None:
+    """After SIGKILL only what the registry lacks is sent; 2.8 knows an upload by its newest location only."""
+    path = tmp_path / "blob"
+    path.write_bytes(DATA)
+    with serve(tmp_path / "registry") as host:
+        session = await killed_writer(host, path, is_noted=is_noted)
+        if serve is debian_registry and not is_noted:
+            with pytest.raises(oci.BlobUploadUnknown):
+                await go_on(host, client, session, path)
+        else:
+            await go_on(host, client, session, path)
+
+
+async def test_registry_restarted_in_between(serve: Serve, client: oci.Client, tmp_path: Path) -> None:
+    """The upload is on its disk."""
+    path, port = tmp_path / "blob", free_port()
+    path.write_bytes(DATA)
+    with serve(tmp_path / "registry", port=port) as host:
+        session = await killed_writer(host, path, is_noted=True)
+    with serve(tmp_path / "registry", port=port) as host:
+        await go_on(host, client, session, path)
+
+
+async def test_what_we_write_is_read_by_others(
+    serve: Serve, client: oci.Client, tmp_path: Path, crane: Tool, skopeo: Tool
+) -> None:
+    """An image of blobs that came in chunks is a whole image to crane, oras, regctl and skopeo."""
+    regctl, oras = runner("regctl", {"HOME": str(tmp_path)}), runner("oras")
+    with serve(tmp_path / "registry") as host:
+        repo = client.repository(f"{host}/team/app")
+        (tmp_path / "layer").write_bytes(DATA)
+        await repo.blobs.push(tmp_path / "layer", chunk_size=CHUNK)
+        image = await push_image(repo, [DATA], tag="v1")
+        name = f"{host}/team/app:v1"
+
+        assert crane("digest", "--insecure", name) == image.digest
+        assert image.digest in oras("manifest", "fetch", "--plain-http", "--descriptor", name)
+        regctl("registry", "set", "--tls", "disabled", host)
+        assert regctl("manifest", "head", name) == image.digest
+        blob = oras(
+            "blob",
+            "fetch",
+            "--plain-http",
+            "--output",
+            str(tmp_path / "got"),
+            f"{name.removesuffix(':v1')}@{DIGEST}",
+        )
+        assert blob is not None
+        assert (tmp_path / "got").read_bytes() == DATA
+        assert image.digest in skopeo(
+            "inspect", "--tls-verify=false", "--no-tags", "--format", "{{.Digest}}", f"docker://{name}"
+        )
