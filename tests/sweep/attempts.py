@@ -27,6 +27,10 @@ __all__ = ["ALL_JOBS", "Aim", "How", "Outcome", "attempt_all"]
 
 PATIENCE = 2.5
 """Seconds for a job of some 50 ms: less than any deadline of the package, so that running into one is found."""
+MOMENT = 0.05
+"""Seconds after which we look again; where the machine itself stood still for long, it was one such moment."""
+STUCK = 60.0
+"""Seconds after which an event loop that does not even go on is ended: longer than a machine stands still."""
 
 TOO_MANY = 5
 """Hung runs after which no more are made: each takes its time, and they tell enough."""
@@ -101,7 +105,7 @@ async def _attempt_all(aims: Iterable[Aim]) -> list[Outcome]:
 
 async def _attempt(aim: Aim) -> Outcome:
     # Where not even the event loop goes on, nobody else could tell.
-    faulthandler.dump_traceback_later(10 * PATIENCE, exit=True, file=sys.__stderr__ or sys.stderr)
+    faulthandler.dump_traceback_later(STUCK, exit=True, file=sys.__stderr__ or sys.stderr)
     job, outcome = ALL_JOBS[aim.job], Outcome(aim)
     async with open_world(SlowApp) as world, new_client(SlowTransport) as client:
         with _complaints() as complaints:
@@ -154,8 +158,7 @@ async def _disturbed(job: Job, outcome: Outcome, client: oci.Client, world: Worl
     watch, context = Watch(on_suspension), copy_context()
     context.run(watched.set, watch)
     task = loop.create_task(run(), context=context)
-    await asyncio.wait({task}, timeout=PATIENCE)
-    if task.done():
+    if await _ends(task):
         outcome.wrong += _ending(job, outcome, task, scope, world)
     else:
         outcome.hung += [_standing(other) for other in watch.unfinished]
@@ -181,17 +184,25 @@ def _ending(
 async def _undisturbed(job: Job, outcome: Outcome, client: oci.Client, world: World, which: str) -> None:
     """Run the job with the same client, to its end."""
     task = asyncio.ensure_future(job.run(client, world))
-    await asyncio.wait({task}, timeout=PATIENCE)
-    if not task.done():
+    if not await _ends(task):
         outcome.hung.append(f"{which}: {_standing(task)}")
         task.cancel()
-        await asyncio.wait({task}, timeout=PATIENCE)
+        await _ends(task)
     elif task.cancelled():
         outcome.wrong.append(f"{which} was cancelled")
     elif (error := task.exception()) is not None:
         outcome.wrong.append(f"{which} raised {error!r}")
     else:
         outcome.wrong += [f"{what} after {which}" for what in job.shortcomings(world)]
+
+
+async def _ends(task: asyncio.Task[Any]) -> bool:
+    """Wait until a task is done, and say so; False when our patience ends before."""
+    for _ in range(round(PATIENCE / MOMENT)):
+        await asyncio.wait({task}, timeout=MOMENT)
+        if task.done():
+            break
+    return task.done()
 
 
 async def _end(watch: Watch) -> None:

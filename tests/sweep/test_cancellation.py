@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
@@ -11,7 +12,7 @@ import anyio
 import pytest
 
 import oci_distribution as oci
-from tests.sweep import attempts, cancellation
+from tests.sweep import attempts, cancellation, slow, world
 from tests.sweep.attempts import ALL_JOBS, Aim, Outcome, attempt_all
 from tests.sweep.cancellation import Tally, plan
 from tests.sweep.jobs import JOBS, Job
@@ -76,6 +77,41 @@ def test_summary_counts_runs() -> None:
     assert cancellation.summary(tally).endswith(
         "3 runs, 2 awaits of 2 reached (100 %), 0 wrong, 1 leaked, 1 hung"
     )
+
+
+async def test_machine_that_stands_still_does_not_make_a_job_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience is counted in moments: a long one is one."""
+    monkeypatch.setattr(attempts, "PATIENCE", 0.2)
+
+    async def go_on_after_a_pause() -> None:
+        time.sleep(0.3)  # noqa: ASYNC251 - as if nobody on this machine did anything
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(go_on_after_a_pause())
+    assert await attempts._ends(task)
+    await task
+
+
+@pytest.fixture
+def slow_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a server pause for longer than a thousand idle turns of the event loop take."""
+    monkeypatch.setattr(slow, "PAUSE", 0.05)
+
+
+@pytest.mark.parametrize(("moments", "left"), [(world.MOMENTS, 0), (1, 1)], ids=["in time", "too late"])
+async def test_server_has_time_to_notice(
+    moments: int, left: int, slow_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request whose client is gone is left behind when the server is still at it after a while."""
+    monkeypatch.setattr(world, "MOMENTS", moments)
+    layer = max(world.image().content.items(), key=lambda item: len(item[1]))[0]
+    async with world.open_world(slow.SlowApp) as where, world.new_client() as client:
+        repository = client.registry(where.source.url).repository(world.SOURCE)
+        async with repository.blobs.open(layer):
+            pass
+        found = await world.leaks(where, client)
+    assert [what.partition(" at ")[0] for what in found] == ["a request in progress"] * left
 
 
 KEPT: list[object] = []
