@@ -4,42 +4,80 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from tests.sweep import cancellation, faults
 from tests.sweep.attempts import ALL_JOBS
 from tests.sweep.jobs import JOBS
 
 
+class Report(NamedTuple):
+    """What a sweep found.
+
+    Args:
+        table: What it did.
+        problems: What is wrong, run by run.
+        failures: Why the sweep failed; nothing when it did not.
+        summary: The sum of it.
+    """
+
+    table: Iterable[str]
+    problems: Iterable[str]
+    failures: Iterable[str]
+    summary: str
+
+
 def main() -> int:
-    """Sweep, print the tables and, last of each, the sum; return 1 when something is wrong."""
+    """Sweep, print tables first and what matters last; return 1 when something is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.sweep", description=__doc__)
     parser.add_argument("--only", choices=["cancellation", "faults"], help="only this sweep")
     parser.add_argument("--job", choices=ALL_JOBS, action="append", help="only this one (may be repeated)")
     parser.add_argument("--seed", type=int, default=1, help="where bodies break, and the order")
     options = parser.parse_args()
     jobs = options.job or list(ALL_JOBS)
-    is_right = True
+    reports: list[Report] = []
     if options.only != "faults":
-        is_right &= _sweep_cancellation(jobs)
+        reports.append(_sweep_cancellation(jobs))
     if options.only != "cancellation":
-        is_right &= _sweep_faults([job for job in jobs if job in JOBS], options.seed)
-    return int(not is_right)
+        reports.append(_sweep_faults([job for job in jobs if job in JOBS], options.seed))
+    failures = show(reports)
+    return int(failures > 0)
 
 
-def _sweep_cancellation(jobs: list[str]) -> bool:
+def show(reports: Iterable[Report]) -> int:
+    """Print reports, so that the end of a long log says it all; return how many failures there were."""
+    reports = list(reports)
+    failures = [failure for report in reports for failure in report.failures]
+    for report in reports:
+        _print(report.table)
+    for report in reports:
+        _print(report.problems)
+    _print(failures)
+    _print(report.summary for report in reports)
+    return len(failures)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _sweep_cancellation(jobs: list[str]) -> Report:
     tally = cancellation.sweep(jobs)
-    for line in [*cancellation.table(tally), *cancellation.problems(tally)]:
-        print(line)
-    print(cancellation.summary(tally))
-    return cancellation.is_enough(tally)
+    return Report(
+        cancellation.table(tally),
+        cancellation.problems(tally),
+        cancellation.failures(tally),
+        cancellation.summary(tally),
+    )
 
 
-def _sweep_faults(jobs: list[str], seed: int) -> bool:
+def _sweep_faults(jobs: list[str], seed: int) -> Report:
     outcomes = faults.sweep(jobs, seed)
-    for line in [*faults.table(outcomes), *faults.problems(outcomes)]:
-        print(line)
-    print(faults.summary(outcomes))
-    return not any(faults.problems(outcomes))
+    return Report(
+        faults.table(outcomes), faults.problems(outcomes), faults.failures(outcomes), faults.summary(outcomes)
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tests.sweep.attempts import Aim, How, Outcome, attempt_all
 from tests.sweep.jobs import JOBS
 from tests.sweep.suspensions import Line, Place, await_lines
 
-__all__ = ["Tally", "is_enough", "plan", "problems", "summary", "sweep", "table"]
+__all__ = ["Tally", "failures", "plan", "problems", "summary", "sweep", "table"]
 
 ENOUGH = 0.95
 """Part of the reached lines that must have been cancelled at."""
@@ -140,9 +140,13 @@ def problems(tally: Tally) -> Iterator[str]:
     yield from (f"not cancelled at: {line}" for line in sorted(tally.reached - tally.cancelled_at))
 
 
-def is_enough(tally: Tally) -> bool:
-    """Say whether everything was as it must be, and enough of what was reached was cancelled at."""
-    return not tally.failed and len(tally.cancelled_at) >= ENOUGH * len(tally.reached) > 0
+def failures(tally: Tally) -> Iterator[str]:
+    """Yield why the sweep failed: something was wrong, or too little of what was reached was cancelled at."""
+    if tally.failed:
+        yield f"cancellation failed: {len(tally.failed)} of {tally.runs.total()} runs left something wrong"
+    hit, reached = len(tally.cancelled_at), len(tally.reached)
+    if hit < ENOUGH * reached or not reached:
+        yield f"cancellation failed: {hit} of {reached} awaits were cancelled at, and {ENOUGH:.0%} must be"
 
 
 def summary(tally: Tally) -> str:

@@ -23,7 +23,7 @@ from tests.sweep.jobs import JOBS, Job
 from tests.sweep.targets import SILENCE, Shot, aim, faults_at
 from tests.sweep.world import World, inconsistencies, leaks, new_client, open_world
 
-__all__ = ["Outcome", "fire_all", "summary", "sweep", "table"]
+__all__ = ["Outcome", "failures", "fire_all", "problems", "summary", "sweep", "table"]
 
 PATIENCE = 24 * 3600.0
 """Seconds of a clock that jumps, after which a job hangs."""
@@ -159,6 +159,13 @@ def problems(outcomes: Iterable[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
         for kind in ("lost", "leaked", "hung"):
             yield from (f"{kind}: {outcome.shot}: {what}" for what in getattr(outcome, kind))
+
+
+def failures(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Yield why the sweep failed: something was wrong."""
+    failed = sum(bool(outcome.lost or outcome.leaked or outcome.hung) for outcome in outcomes)
+    if failed:
+        yield f"faults failed: {failed} of {len(outcomes)} runs lost something, left something behind or hung"
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 import oci_distribution as oci
 from tests.sweep import attempts, cancellation, slow, world
+from tests.sweep.__main__ import Report, show
 from tests.sweep.attempts import ALL_JOBS, Aim, Outcome, attempt_all
 from tests.sweep.cancellation import Tally, plan
 from tests.sweep.jobs import JOBS, Job
@@ -61,22 +62,48 @@ def test_plan_has_every_suspension() -> None:
 
 
 def test_summary_counts_runs() -> None:
-    """The last line has every count once, and fails with too few of the lines or with a failed run."""
+    """The summary has every count once; too few of the lines or a failed run are a failure, which says so."""
     near, far = (Line("a.py", 1),), (Line("a.py", 2),)
     tally, aim = Tally(), Aim("pull", frozenset([near]))
     tally.add("pull", [Outcome(aim, near, Counter([near]))])
     assert cancellation.summary(tally) == (
         "cancellation: 1 runs, 1 awaits of 1 reached (100 %), 0 wrong, 0 leaked, 0 hung"
     )
-    assert cancellation.is_enough(tally)
+    assert not list(cancellation.failures(tally))
     tally.add("pull", [Outcome(aim, None, Counter([far]))])
-    assert not cancellation.is_enough(tally)
+    too_few = "cancellation failed: 1 of 2 awaits were cancelled at, and 95% must be"
+    assert list(cancellation.failures(tally)) == [too_few]
     assert list(cancellation.problems(tally)) == ["not cancelled at: a.py:2"]
     tally.add("pull", [Outcome(aim, far, leaked=["this", "that"], hung=["there"])])
-    assert not cancellation.is_enough(tally)
+    assert list(cancellation.failures(tally)) == ["cancellation failed: 1 of 3 runs left something wrong"]
     assert cancellation.summary(tally).endswith(
         "3 runs, 2 awaits of 2 reached (100 %), 0 wrong, 1 leaked, 1 hung"
     )
+
+
+def test_sweep_that_reached_nothing_failed() -> None:
+    """Nothing is not enough."""
+    nothing = "cancellation failed: 0 of 0 awaits were cancelled at, and 95% must be"
+    assert list(cancellation.failures(Tally())) == [nothing]
+
+
+def test_what_matters_is_printed_last(capsys: pytest.CaptureFixture[str]) -> None:
+    """The tables are long, and the end of a log is what is kept: problems, failures, sums."""
+    right = Report(["table"], [], [], "sum")
+    wrong = Report(["long table", "of two lines"], ["leaked: this"], ["it failed"], "other sum")
+    assert show([right]) == 0
+    assert capsys.readouterr().out.split("\n") == ["table", "sum", ""]
+    assert show([wrong, right]) == 1
+    assert capsys.readouterr().out.split("\n") == [
+        "long table",
+        "of two lines",
+        "table",
+        "leaked: this",
+        "it failed",
+        "other sum",
+        "sum",
+        "",
+    ]
 
 
 async def test_machine_that_stands_still_does_not_make_a_job_hang(monkeypatch: pytest.MonkeyPatch) -> None:

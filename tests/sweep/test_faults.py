@@ -123,7 +123,7 @@ def test_session_that_stays_open_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_summary_counts_runs() -> None:
-    """The last line has every count once."""
+    """The last line has every count once, and what is wrong is a failure, which says so."""
     shot = Shot("push", PUT_MANIFEST, "reset")
     outcomes = [
         faults.Outcome(shot, COMPLETES),
@@ -133,4 +133,8 @@ def test_summary_counts_runs() -> None:
     ]
     assert faults.summary(outcomes) == "sweep: 4 runs, 2 completed, 1 typed errors, 1 lost, 1 leaked, 1 hung"
     assert len(list(faults.problems(outcomes))) == 4
+    assert list(faults.failures(outcomes)) == [
+        "faults failed: 3 of 4 runs lost something, left something behind or hung"
+    ]
+    assert not list(faults.failures(outcomes[:1]))
     assert any("PUT manifest" in line for line in faults.table(outcomes))
