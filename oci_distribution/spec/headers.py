@@ -11,9 +11,12 @@ from typing import Final
 
 __all__ = [
     "DOCKER_CONTENT_DIGEST",
+    "ByteRange",
     "ContentRange",
     "Link",
     "chunk_range",
+    "entity_tag",
+    "names_entity",
     "next_link",
     "parse_chunk_min_length",
     "parse_content_length",
@@ -21,6 +24,7 @@ __all__ = [
     "parse_links",
     "parse_list",
     "parse_media_type",
+    "parse_range",
     "parse_retry_after",
     "parse_upload_range",
     "range_header",
@@ -83,6 +87,41 @@ def parse_content_range(value: str | None) -> ContentRange | None:
     return ContentRange(start, last + 1, total)
 
 
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """One range of a `Range`, inclusive as it is spelled.
+
+    Args:
+        first: Position of the first byte; None for the last `last` bytes.
+        last: Position of the last byte; None for all that follow.
+    """
+
+    first: int | None
+    last: int | None
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether it ends before it starts: that is malformed, and may be ignored or refused."""
+        return self.first is not None and self.last is not None and self.last < self.first
+
+    def within(self, size: int) -> range:
+        """Return the positions among so many bytes; none when there are no such bytes."""
+        if self.first is None:
+            return range(max(size - (self.last or 0), 0), size)
+        return range(self.first, size if self.last is None else min(self.last + 1, size))
+
+
+def parse_range(value: str | None) -> ByteRange | None:
+    """Parse `bytes=0-99` (RFC 9110 section 14.2); None when absent, malformed, or several ranges."""
+    match = re.fullmatch(
+        r"bytes=([0-9]{0,18})-([0-9]{0,18})", (value or "").strip(), re.ASCII | re.IGNORECASE
+    )
+    if match is None or not any(match.groups()):
+        return None
+    first, last = (int(position) if position else None for position in match.groups())
+    return ByteRange(first, last)
+
+
 def range_header(start: int, stop: int | None = None) -> str:
     """Return the `Range` for the half-open range of bytes from `start` to `stop`, or to the end."""
     return f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -131,6 +170,27 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+_ENTITY_TAG = re.compile(r'(W/)?("[^"]*+")')
+
+
+def entity_tag(digest: str) -> str:
+    """Return the strong entity tag of content: its digest says all."""
+    return f'"{digest}"'
+
+
+def names_entity(condition: str, etag: str, *, weak: bool = True) -> bool:
+    """Say whether an `If-Match` or `If-None-Match` names what is there (RFC 9110 section 13.1).
+
+    Args:
+        condition: A list of entity tags, or `*` for anything.
+        etag: The strong entity tag of what is there.
+        weak: Whether a weak tag may name it, too.
+    """
+    if condition.strip() == "*":
+        return True
+    return any(opaque == etag and (weak or not mark) for mark, opaque in _ENTITY_TAG.findall(condition))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from oci_distribution.spec.digest import Digest
-from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST
+from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, entity_tag, names_entity
 from oci_distribution.testing.answers import RegistryError
 
-__all__ = ["entity_tag", "not_modified", "require_preconditions"]
-
-_ENTITY_TAG = re.compile(r'(?P<weak>W/)?(?P<opaque>"[^"]*")')
-
-
-def entity_tag(digest: Digest) -> str:
-    """Return the strong entity tag of content."""
-    return f'"{digest}"'
+__all__ = ["not_modified", "require_preconditions"]
 
 
 def require_preconditions(request: Request, current: Digest | None) -> None:
@@ -49,14 +40,7 @@ def not_modified(request: Request, current: Digest) -> Response | None:
 
 def _names(condition: str, current: Digest | None, *, weak: bool = True) -> bool:
     """Say whether a list of entity tags, or `*`, names what is there."""
-    if current is None:
-        return False
-    if condition.strip() == "*":
-        return True
-    return any(
-        match["opaque"] == entity_tag(current) and (weak or not match["weak"])
-        for match in _ENTITY_TAG.finditer(condition)
-    )
+    return current is not None and names_entity(condition, entity_tag(current), weak=weak)
 
 
 def _precondition_failed(header: str, current: Digest | None) -> RegistryError:

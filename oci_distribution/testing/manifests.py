@@ -11,6 +11,7 @@ from oci_distribution.spec.headers import (
     DOCKER_CONTENT_DIGEST,
     OCI_SUBJECT,
     OCI_TAG,
+    entity_tag,
     parse_content_length,
     parse_media_type,
 )
@@ -23,7 +24,7 @@ from oci_distribution.testing.answers import (
     manifest_unknown,
 )
 from oci_distribution.testing.calls import Call, parse_digest
-from oci_distribution.testing.conditions import entity_tag, not_modified, require_preconditions
+from oci_distribution.testing.conditions import not_modified, require_preconditions
 from oci_distribution.testing.storage import RepositoryStorage
 
 __all__ = ["delete_manifest", "get_manifest", "put_manifest"]

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-__all__ = ["entity_tag", "holds", "wanted_range"]
+from oci_distribution.spec.headers import names_entity, parse_range
 
-_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*+")')
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII | re.IGNORECASE)
-
-
-def entity_tag(digest: str) -> str:
-    """Return the strong entity tag of content: its digest says all."""
-    return f'"{digest}"'
+__all__ = ["holds", "wanted_range"]
 
 
 def holds(headers: Mapping[str, str], etag: str) -> bool:
     """Say whether a client has what `etag` names, by its `If-None-Match`."""
-    condition = headers.get("if-none-match", "")
-    return condition.strip() == "*" or etag in _ENTITY_TAG.findall(condition)
+    return names_entity(headers.get("if-none-match", ""), etag)
 
 
 def wanted_range(headers: Mapping[str, str], etag: str, size: int) -> range | None:
@@ -36,12 +28,7 @@ def wanted_range(headers: Mapping[str, str], etag: str, size: int) -> range | No
     Returns:
         None for the whole.
     """
-    match = _RANGE.fullmatch(headers.get("range", "").strip())
-    if match is None or not size or headers.get("if-range", etag) != etag:
+    asked = parse_range(headers.get("range"))
+    if asked is None or asked.is_backwards or not size or headers.get("if-range", etag) != etag:
         return None
-    first, last = match.groups()
-    if first and last and int(last) < int(first):
-        return None
-    if first:
-        return range(int(first), min(int(last) + 1, size) if last else size)
-    return range(max(size - int(last), 0), size) if last else None
+    return asked.within(size)

@@ -16,10 +16,10 @@ from starlette.types import Receive, Scope, Send
 from oci_distribution.content.sources import BytesSource
 from oci_distribution.errors import OCIError
 from oci_distribution.remote.repository import Repository
-from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST
+from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, entity_tag
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.web.clients import WebClient
-from oci_distribution.web.conditions import entity_tag, holds, wanted_range
+from oci_distribution.web.conditions import holds, wanted_range
 
 __all__ = ["BlobResponse", "ManifestResponse"]
 

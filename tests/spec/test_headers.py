@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oci_distribution.spec.headers import (
+    ByteRange,
     ContentRange,
     chunk_range,
+    entity_tag,
+    names_entity,
     next_link,
     parse_chunk_min_length,
     parse_content_length,
@@ -19,6 +22,7 @@ from oci_distribution.spec.headers import (
     parse_links,
     parse_list,
     parse_media_type,
+    parse_range,
     parse_retry_after,
     parse_upload_range,
     range_header,
@@ -242,3 +246,77 @@ def test_any_link_header_can_be_read(values: list[str]) -> None:
     """It gives links or nothing, and no exception."""
     for link in parse_links(values):
         assert ">" not in link.target
+
+
+@pytest.mark.parametrize(
+    ("value", "asked"),
+    [
+        ("bytes=0-0", ByteRange(0, 0)),
+        (" Bytes=3-9 ", ByteRange(3, 9)),
+        ("bytes=3-", ByteRange(3, None)),
+        ("bytes=-3", ByteRange(None, 3)),
+        ("bytes=9-3", ByteRange(9, 3)),
+        ("bytes=-", None),
+        ("bytes=0-1,3-4", None),
+        ("bytes=0-1\n2", None),
+        ("bytes=\uff11-2", None),
+        ("lines=0-1", None),
+        ("", None),
+        (None, None),
+        (f"bytes=0-{'9' * 10_000}", None),
+    ],
+)
+def test_range(value: str | None, asked: ByteRange | None) -> None:
+    """One range of bytes; several, and what is malformed, are none."""
+    assert parse_range(value) == asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (ByteRange(2, 4), [2, 3, 4]),
+        (ByteRange(8, 99), [8, 9]),
+        (ByteRange(8, None), [8, 9]),
+        (ByteRange(None, 2), [8, 9]),
+        (ByteRange(None, 99), list(range(10))),
+        (ByteRange(None, 0), []),
+        (ByteRange(10, 10), []),
+        (ByteRange(4, 2), []),
+    ],
+)
+def test_range_of_ten_bytes(asked: ByteRange, found: list[int]) -> None:
+    """What there is of it."""
+    assert list(asked.within(10)) == found
+
+
+def test_range_that_ends_before_it_starts() -> None:
+    """It is told from one that asks for what is not there."""
+    ranges = [ByteRange(4, 2), ByteRange(4, 4), ByteRange(4, None), ByteRange(None, 2)]
+    assert [asked.is_backwards for asked in ranges] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("condition", "strong", "weak"),
+    [
+        ('"a"', True, True),
+        ("*", True, True),
+        (' "b", "a"', True, True),
+        ('W/"a"', False, True),
+        ('W/"b", "a"', True, True),
+        ("a", False, False),
+        ('"b"', False, False),
+        ('"*"', False, False),
+        ("", False, False),
+    ],
+)
+def test_entity_tags(condition: str, strong: bool, weak: bool) -> None:
+    """A list names what is there, or everything; a weak tag only where that is enough."""
+    assert names_entity(condition, entity_tag("a"), weak=False) is strong
+    assert names_entity(condition, entity_tag("a")) is weak
+
+
+def test_hostile_entity_tags_take_no_time() -> None:
+    """A megabyte of quotation marks is read once."""
+    began = time.monotonic()
+    assert not names_entity('W/"' * 400_000, entity_tag("a"))
+    assert time.monotonic() - began < 5
