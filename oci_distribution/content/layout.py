@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import anyio
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from oci_distribution.content.files import in_thread, mapped_os_errors, open_file, read_bounded, read_pieces
+from oci_distribution.content.files import (
+    in_thread,
+    mapped_os_errors,
+    open_file,
+    read_bounded,
+    read_pieces,
+    try_lock,
+)
 from oci_distribution.content.ingest import TEMPORARY_PREFIX, ingest, replace_file
 from oci_distribution.content.layout_index import LayoutIndex, load_object
 from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
@@ -175,7 +182,7 @@ class Layout:
         lock = FileLock(self.path / LOCK)
         async with self._turn:
             with mapped_os_errors(self.path / LOCK):
-                while not _took(lock):  # noqa: ASYNC110 - it may be another process that holds it
+                while not try_lock(lock):  # noqa: ASYNC110 - it may be another process that holds it
                     await anyio.sleep(LOCK_POLL)
             try:
                 yield
@@ -297,12 +304,3 @@ class Layout:
 def _checked(reference: str) -> str:
     """Return a digest as a `Digest`, and a tag as it is."""
     return Digest(reference) if ":" in reference else check_tag(reference)
-
-
-def _took(lock: FileLock) -> bool:
-    """Try once, in this thread: it takes microseconds, and no cancellation comes between the lock and us."""
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return False
-    return True

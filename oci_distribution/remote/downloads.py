@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from oci_distribution.content.files import in_thread, mapped_os_errors, open_file, read_pieces
+from oci_distribution.content.files import in_thread, mapped_os_errors, open_file, read_pieces, try_lock
 from oci_distribution.content.ingest import ingest_verified, write_pieces
 from oci_distribution.content.sources import check
 from oci_distribution.errors import ContentError, StoreError
@@ -132,10 +132,8 @@ async def _locked(part: Path) -> AsyncGenerator[None]:
     locked = part.with_name(f"{part.name}.lock")
     lock = FileLock(locked)
     with mapped_os_errors(part):
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise StoreError(f"{part} is being downloaded by somebody else") from None
+        if not try_lock(lock):
+            raise StoreError(f"{part} is being downloaded by somebody else")
     try:
         yield
     finally:
