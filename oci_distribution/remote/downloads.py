@@ -32,8 +32,7 @@ class Downloaded(Event):
 
 async def download(open_reader: Callable[[], BlobReader], path: Path) -> Descriptor:
     """Read a blob into a file, which appears when it is whole and verified."""
-    with mapped_os_errors(path.parent):
-        await in_thread(partial(path.parent.mkdir, parents=True, exist_ok=True))
+    await _make_directory(path.parent)
     while True:
         reader = open_reader()
         try:
@@ -41,6 +40,11 @@ async def download(open_reader: Callable[[], BlobReader], path: Path) -> Descrip
         except ContentError:
             if not reader.is_mirror_to_blame:
                 raise
+
+
+async def _make_directory(path: Path) -> None:
+    with mapped_os_errors(path):
+        await in_thread(partial(path.mkdir, parents=True, exist_ok=True))
 
 
 async def _read_into(reader: BlobReader, path: Path) -> Descriptor:
@@ -66,8 +70,7 @@ async def resume(open_at: Callable[[int], BlobReader], blob: Descriptor, path: P
         path: The file. Beside it lies `<name>.<digest>.part`, until it is whole.
     """
     part = path.with_name(f"{path.name}.{blob.digest.encoded[:16]}.part")
-    with mapped_os_errors(path.parent):
-        await in_thread(partial(path.parent.mkdir, parents=True, exist_ok=True))
+    await _make_directory(path.parent)
     async with _locked(part):
         hasher = await _rehashed(part, blob)
         if not hasher.size or not await _completed(open_at, blob, part, hasher):
