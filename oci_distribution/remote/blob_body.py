@@ -24,7 +24,12 @@ from oci_distribution.remote.failover import MirrorFailed, Place, exclude
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.endpoints import Endpoint
-from oci_distribution.spec.headers import parse_content_length, parse_content_range, range_header
+from oci_distribution.spec.headers import (
+    ContentRange,
+    parse_content_length,
+    parse_content_range,
+    range_header,
+)
 from oci_distribution.transport.answers import OpenAnswer
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.sender import Sender
@@ -156,15 +161,18 @@ class BlobBody:
         self._served.add(self._at)
         if answer.status == 206:
             shown = answer.headers.get("Content-Range")
-            given = parse_content_range(shown)
-            sizes = {given.total, self._size, None} if given is not None else set[int | None]()
-            if given is None or given.start != position or len(sizes) > 2:
+            if not self._is_wanted(parse_content_range(shown), position):
                 await answer.aclose()
                 message = f"asked for the blob from byte {position} on, the registry answered {shown!r}"
                 raise ProtocolError(message, context=answer.context)
         etag: str | None = answer.headers.get("ETag")
         self._etag = etag if etag is not None and not etag.startswith("W/") else None
         return answer
+
+    def _is_wanted(self, given: ContentRange | None, position: int) -> bool:
+        if given is None or given.start != position:
+            return False
+        return given.total is None or self._size is None or given.total == self._size
 
     def widen(self, stop: int) -> None:
         """Hand out the bytes up to `stop`, since the answer is the whole blob all the same."""
