@@ -48,6 +48,7 @@ class BlobBody:
         places: Where to ask, in order: mirrors, and at last the registry itself.
         digest: Which blob.
         size: Length of the whole blob in bytes, if it is known.
+        served: Which of the places bytes came from: filled here, and shared by the parts of one stream.
         urls: Other places to get it from, when the registry does not hold it; asked without authorization.
         start: First byte wanted.
         stop: Where to stop; None for the end, and a body that is longer than it should be is passed on so.
@@ -60,6 +61,7 @@ class BlobBody:
         digest: Digest,
         *,
         size: int | None,
+        served: set[int],
         urls: tuple[str, ...] = (),
         start: int = 0,
         stop: int | None = None,
@@ -74,7 +76,7 @@ class BlobBody:
         self._stop = stop
         self._etag: str | None = None
         self._foreign: str | None = None
-        self._served: set[int] = set()
+        self._served = served
         self.answer: OpenAnswer | None = None
         """The newest answer; None before there is one."""
 
@@ -133,7 +135,7 @@ class BlobBody:
         self._etag = None
 
     def blame(self, error: ContentError) -> bool:
-        """Exclude the mirrors that bytes came from which turned out wrong; False when there were none."""
+        """Exclude the mirrors that wrong bytes may have come from; False when there were none."""
         mirrors = [self._places[index].host for index in self._served if index < len(self._places) - 1]
         for mirror in mirrors:
             exclude(self._sender, self._home, mirror, error)

@@ -44,12 +44,14 @@ def blob_reader(
     where = places(sender, host, repository, by_digest=True)
     data = _held(blob)
 
-    def part(begin: int, end: int | None) -> BlobBody:
-        return BlobBody(sender, where, digest, size=size, urls=urls, start=begin, stop=end)
-
     def body(begin: int, end: int | None) -> Body:
         if data is not None:
             return _Inline(data[begin:end])
+        served: set[int] = set()
+
+        def part(begin: int, end: int | None) -> BlobBody:
+            return BlobBody(sender, where, digest, size=size, served=served, urls=urls, start=begin, stop=end)
+
         last = blob.size if isinstance(blob, Descriptor) and end is None else end
         if connections == 1 or last is None or last - begin <= PART:
             return part(begin, end)
@@ -105,7 +107,6 @@ class _Parallel:
         self._begin = start + PART
         self._connections = connections
         self._first = part(start, min(start + PART, stop))
-        self._bodies = [self._first]
         self._tasks: deque[asyncio.Task[list[bytes]]] = deque()
 
     @property
@@ -137,15 +138,12 @@ class _Parallel:
     def _fetch_ahead(self, size: int, connections: int) -> None:
         while self._begin < self._stop and len(self._tasks) < connections:
             end = min(self._begin + PART, self._stop)
-            body = self._part(self._begin, end)
-            self._bodies.append(body)
-            self._tasks.append(asyncio.create_task(_fetched(body, size)))
+            self._tasks.append(asyncio.create_task(_fetched(self._part(self._begin, end), size)))
             self._begin = end
 
     def blame(self, error: ContentError) -> bool:
         """Blame every mirror that a part came from: which of them was wrong cannot be told."""
-        blamed = [body.blame(error) for body in self._bodies]
-        return any(blamed)
+        return self._first.blame(error)  # it shares with the others who served
 
     async def aclose(self) -> None:
         """End what is on its way."""
