@@ -1,11 +1,11 @@
-"""Run the benchmarks that are named, or all: `python -m benchmarks [copying] [reading]…`."""
+"""Run the benchmarks that are named, or all: `python -m benchmarks [copying] [writing]…`."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("copying", "small_requests", "reading", "embedded_registry")
+BENCHMARKS = ("copying", "small_requests", "reading", "writing", "embedded_registry")
 
 
 def main(names: list[str]) -> int:

@@ -182,6 +182,9 @@ if TYPE_CHECKING:
         StoreError as StoreError,
     )
     from oci_distribution.errors import (
+        TagExists as TagExists,
+    )
+    from oci_distribution.errors import (
         TagInvalid as TagInvalid,
     )
     from oci_distribution.errors import (
@@ -406,6 +409,7 @@ __all__ = [
     "StoreError",
     "StoreOpener",
     "TLSError",
+    "TagExists",
     "TagInvalid",
     "Tags",
     "TimeoutExceeded",
@@ -451,7 +455,7 @@ _HOMES: Final = {
         "ForbiddenOrigin InvalidArgument InvalidDigest InvalidLayout InvalidManifest InvalidMediaType "
         "InvalidReference LimitExceeded ManifestBlobUnknown ManifestInvalid ManifestUnknown NameInvalid "
         "NameUnknown NotFound OCIError ProtocolError RangeInvalid RequestContext RequestError "
-        "ResponseError SizeInvalid SizeMismatch StoreError TLSError TagInvalid TimeoutExceeded "
+        "ResponseError SizeInvalid SizeMismatch StoreError TLSError TagExists TagInvalid TimeoutExceeded "
         "TokenError TooManyRequests TransportError Unauthorized Unsupported UnsupportedError"
     ),
     "events": "Event EventSink RequestFailed RequestSent ResponseReceived RetryScheduled observe",

@@ -10,6 +10,7 @@
     ├── StoreError                          a store on disk cannot be read or written
     │   └── InvalidLayout                   it is no OCI layout, or a broken one
     ├── NotFound                            a store does not hold it
+    ├── TagExists                           a tag that must not move points elsewhere
     ├── UnsupportedError                    the other side cannot do it
     ├── ContentError                        bytes are not what they must be
     │   ├── DigestMismatch
@@ -81,6 +82,7 @@ __all__ = [
     "SizeMismatch",
     "StoreError",
     "TLSError",
+    "TagExists",
     "TagInvalid",
     "TimeoutExceeded",
     "TokenError",
@@ -257,6 +259,10 @@ class InvalidLayout(StoreError):
 
 class NotFound(OCIError):
     """A store does not hold what was asked for."""
+
+
+class TagExists(OCIError):
+    """A tag that must not move points at something else already."""
 
 
 class UnsupportedError(OCIError):

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oci_distribution.errors import BlobUnknown, ManifestUnknown, NotFound, ResponseError, Unsupported
-from oci_distribution.remote import manifests, referrers
+from oci_distribution.remote import manifests, referrers, referrers_index
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.endpoints import Endpoint
-from oci_distribution.spec.manifest import Manifest
-from oci_distribution.spec.models import ImageIndex
 from oci_distribution.spec.reference import check_repository, check_tag
 from oci_distribution.transport.answers import SMALL_ANSWER
 
@@ -41,7 +39,7 @@ async def delete_manifest(registry: Registry, repository: str, digest: str, *, m
     subject = await _subject_to_clean(registry, repository, checked)
     deleted = await _delete(registry, endpoints.delete_manifest(repository, checked), missing_ok=missing_ok)
     if subject is not None:
-        await _clean(registry, repository, subject, checked)
+        await referrers_index.remove(registry, repository, subject, checked)
     return deleted
 
 
@@ -74,15 +72,3 @@ async def _subject_to_clean(registry: Registry, repository: str, digest: Digest)
     if subject is None or await referrers.has_api(registry, repository, subject.digest):
         return None
     return subject.digest
-
-
-async def _clean(registry: Registry, repository: str, subject: Digest, gone: Digest) -> None:
-    """Take a manifest that is gone out of the list of referrers that a tag holds."""
-    index = await referrers.referrers_index(registry, repository, subject)
-    if index is None or not isinstance(index.content, ImageIndex):
-        return
-    left = tuple(entry for entry in index.content.manifests if entry.digest != gone)
-    if len(left) == len(index.content.manifests):
-        return
-    cleaned = Manifest.of(index.content.model_copy(update={"manifests": left}))
-    await manifests.push(registry, repository, cleaned, [referrers.fallback_tag(subject)])

@@ -17,7 +17,6 @@ from oci_distribution.errors import (
     ResponseError,
     TooManyRequests,
     Unauthorized,
-    UnsupportedError,
 )
 from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.spec import endpoints
@@ -27,13 +26,13 @@ from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType, is_index
 from oci_distribution.spec.models import Descriptor, ImageManifest, Platform
 from oci_distribution.spec.platform import as_platform, runs
-from oci_distribution.spec.reference import check_repository, check_tag, check_tags
+from oci_distribution.spec.reference import check_repository, check_tag
 from oci_distribution.transport.answers import SMALL_ANSWER, Answer
 
 if TYPE_CHECKING:
     from oci_distribution.remote.registry import Registry
 
-__all__ = ["get", "get_for_platform", "get_if_changed", "has_moved", "push", "stat"]
+__all__ = ["get", "get_for_platform", "get_if_changed", "has_moved", "put", "stat"]
 
 MAX_DEPTH = 4
 """Indexes within indexes that are followed; nobody nests more than two."""
@@ -167,22 +166,37 @@ async def has_moved(registry: Registry, repository: str, tag: str, known: Digest
         return True
 
 
-async def push(
-    registry: Registry, repository: str, manifest: Manifest, tags: Sequence[str] = ()
-) -> Descriptor:
-    """Store a manifest under its digest, or under each of `tags`."""
-    check_repository(repository)
-    check_tags(tags)
-    if tags and manifest.digest.algorithm != "sha256":
-        # By tag, a registry chooses the algorithm, and the tag would name another digest.
-        raise UnsupportedError("a manifest with a sha512 digest cannot be pushed by tag")
-    for reference in tags or (manifest.digest,):
-        endpoint = endpoints.put_manifest(repository, reference, manifest.media_type)
-        answer = await registry.sender.request(registry.host, endpoint, limit=SMALL_ANSWER, body=manifest.raw)
-        stored = announced_digest(answer)
-        if stored is not None and stored != manifest.digest:
-            raise DigestMismatch(f"the registry stored {stored}, not {manifest.digest}").about(answer.context)
-    return manifest.descriptor
+async def put(
+    registry: Registry,
+    repository: str,
+    manifest: Manifest,
+    reference: str,
+    *,
+    tags: Sequence[str] = (),
+    condition: tuple[str, str] | None = None,
+) -> Answer:
+    """Send one PUT of a manifest (end-7a, end-7b).
+
+    Args:
+        registry: Where to.
+        repository: Name of the repository.
+        manifest: What to store.
+        reference: A tag, or its digest.
+        tags: Sent along with the digest.
+        condition: A header without which the registry shall not store it (RFC 9110 section 13.1).
+
+    Raises:
+        DigestMismatch: The registry says that it stored something else.
+    """
+    endpoint = endpoints.put_manifest(repository, reference, manifest.media_type, tags=tags)
+    headers = () if condition is None else (condition,)
+    answer = await registry.sender.request(
+        registry.host, endpoint, limit=SMALL_ANSWER, headers=headers, body=manifest.raw
+    )
+    stored = announced_digest(answer)
+    if stored is not None and stored != manifest.digest:
+        raise DigestMismatch(f"the registry stored {stored}, not {manifest.digest}").about(answer.context)
+    return answer
 
 
 def checked_reference(repository: str, reference: str) -> Digest | None:

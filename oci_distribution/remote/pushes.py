@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterable
+from functools import partial
+from pathlib import Path
 
+from oci_distribution.content.files import in_thread, mapped_os_errors, read_bounded
 from oci_distribution.content.protocols import PushOutcome, Source
-from oci_distribution.content.sources import SourceLike, as_source, describe, iterating
+from oci_distribution.content.sources import FileSource, SourceLike, as_source, describe, iterating
 from oci_distribution.errors import DigestMismatch
 from oci_distribution.remote.blob_writer import BlobWriter
 from oci_distribution.remote.open_upload import UploadTarget
-from oci_distribution.remote.uploads import CHUNK_SIZE, Upload, check_chunk_size
+from oci_distribution.remote.uploads import CHUNK_SIZE, SINGLE_POST, Upload, check_chunk_size
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.models import Descriptor
 
@@ -46,11 +50,21 @@ async def push(
             async for piece in pieces:
                 await writer.write(piece)
             return await writer.commit(descriptor, media_type=media_type), PushOutcome.COPIED
+    if isinstance(data, os.PathLike):
+        data = await _in_memory_if_small(Path(data))  # pyright: ignore[reportUnknownArgumentType]
     blob = descriptor if descriptor is not None else await describe(data, media_type)
     if descriptor is not None and isinstance(data, bytes | bytearray | memoryview):
         _check(data, blob)
     upload = Upload(target, blob, as_source(data, size=blob.size), chunk_size)
     return blob, await upload.run(mount_from=mount_from)
+
+
+async def _in_memory_if_small(path: Path) -> bytes | Path:
+    """Return what a small file holds: to read it twice, in threads, costs more than to send it."""
+    if FileSource(path).size > SINGLE_POST:
+        return path
+    with mapped_os_errors(path):
+        return await in_thread(partial(read_bounded, path, SINGLE_POST))
 
 
 def _check(data: bytes | bytearray | memoryview, blob: Descriptor) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from oci_distribution.content.protocols import MountPoint, PushOutcome
 from oci_distribution.content.sources import SourceLike, as_source
 from oci_distribution.errors import ProtocolError
-from oci_distribution.remote import deletes, downloads, manifests, pushes, referrers
+from oci_distribution.remote import deletes, downloads, manifest_push, manifests, pushes, referrers
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.remote.blob_sources import blob_reader
 from oci_distribution.remote.blob_writer import BlobWriter
@@ -158,21 +158,32 @@ class Registry:
         return await manifests.has_moved(self, repository, tag, _digest_of(known))
 
     async def push_manifest(
-        self, repository: str, manifest: Manifest, tags: Sequence[str] = ()
+        self, repository: str, manifest: Manifest, tags: Sequence[str] = (), *, if_absent: bool = False
     ) -> Descriptor:
-        """Store a manifest byte for byte (end-7a).
+        """Store a manifest byte for byte (end-7a, end-7b).
+
+        Several tags go in one request where the registry takes them so. A manifest with a subject is put on
+        the list of its referrers, if the registry has no referrers API ("Referrers Tag Schema"); where that
+        takes no notice of `If-Match`, it takes part of a second, since others may change the list, too.
 
         Args:
             repository: Name of the repository.
-            manifest: What to store; all that it refers to must be there.
+            manifest: What to store; all that it refers to must be there, but its subject.
             tags: Tags that shall point at it; without any it can be had by its digest.
+            if_absent: Whether a tag that points elsewhere shall stay where it is, which is an error then.
+                Registries that ignore `If-None-Match` are asked before, and somebody may come in between.
 
         Raises:
             ManifestBlobUnknown: Something that it refers to is missing.
             DigestMismatch: The registry says that it stored something else.
-            UnsupportedError: Tags for a manifest whose digest is not a sha256.
+            TagExists: A tag that must not move points elsewhere.
+            LimitExceeded: It is longer than `max_manifest`.
+            SizeInvalid: It is too long for the registry.
+            UnsupportedError: The registry cannot tag a manifest whose digest is not a sha256; the manifest is
+                stored by its digest. Or it keeps no list of referrers, and lets nobody keep one (GitLab).
+            InvalidManifest: What is under the tag for the list of referrers is something else.
         """
-        return await manifests.push(self, repository, manifest, tags)
+        return await manifest_push.push(self, repository, manifest, tags, if_absent=if_absent)
 
     async def delete_manifest(self, repository: str, digest: str, *, missing_ok: bool = False) -> bool:
         """Delete a manifest, with every tag that points at it (end-9), and say whether it was there.

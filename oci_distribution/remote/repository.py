@@ -41,9 +41,11 @@ class Manifests:
         """Return a manifest, or None when it is `known` still; see `Registry.get_manifest_if_changed`."""
         return await self.registry.get_manifest_if_changed(self.repository, reference, known)
 
-    async def push(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> Descriptor:
+    async def push(
+        self, manifest: Manifest, *, tags: Sequence[str] = (), if_absent: bool = False
+    ) -> Descriptor:
         """Store a manifest under its digest, or under `tags`; see `Registry.push_manifest`."""
-        return await self.registry.push_manifest(self.repository, manifest, tags)
+        return await self.registry.push_manifest(self.repository, manifest, tags, if_absent=if_absent)
 
     async def delete(self, digest: str, *, missing_ok: bool = False) -> bool:
         """Delete a manifest with all its tags; see `Registry.delete_manifest`."""

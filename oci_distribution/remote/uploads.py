@@ -20,7 +20,7 @@ from oci_distribution.remote.open_upload import OpenUpload, UploadTarget
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.models import Descriptor
 
-__all__ = ["CHUNK_SIZE", "Upload", "Uploaded", "check_chunk_size", "mount_name"]
+__all__ = ["CHUNK_SIZE", "SINGLE_POST", "Upload", "Uploaded", "check_chunk_size", "mount_name"]
 
 CHUNK_SIZE = 8 << 20
 """Bytes of a chunk when nobody wants another size: one costs a round trip, and is held in memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -66,6 +66,9 @@ class Learned:
 
     Args:
         referrers_api: Whether it has a referrers API; None while nobody has asked.
+        referrer_queues: Who waits to change the list of a subject's referrers, by repository and subject.
+        tag_parameters: Whether it takes tags along with a digest; None while nobody has tried.
+        conditional_puts: Whether it honours the condition of a PUT; None while nobody has tried.
         excluded_mirrors: Names of its mirrors that served wrong bytes, and are not asked any more.
         mounts: False once it has said that it knows no mounts.
         single_post: Whether it stores a blob that comes with the POST; None while nobody has tried.
@@ -74,6 +77,9 @@ class Learned:
     """
 
     referrers_api: bool | None = None
+    referrer_queues: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
+    tag_parameters: bool | None = None
+    conditional_puts: bool | None = None
     excluded_mirrors: set[str] = field(default_factory=set[str])
     mounts: bool = True
     single_post: bool | None = None

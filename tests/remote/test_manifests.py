@@ -190,18 +190,6 @@ async def test_a_manifest_whose_parts_are_missing_is_refused(repo: oci.Repositor
         await repo.manifests.push(oci.Manifest.of(oci.ImageManifest(config=missing)), tags=["v1"])
 
 
-async def test_a_sha512_manifest_is_pushed_by_digest_only(repo: oci.Repository) -> None:
-    """By tag, the registry would choose sha256, and the tag would name another digest."""
-    digest = oci.Digest.of(RAW, "sha512")
-    manifest = oci.Manifest.parse(RAW, digest=digest)
-
-    await repo.manifests.push(manifest)
-
-    assert (await repo.manifests.get(digest)).raw == RAW
-    with pytest.raises(oci.UnsupportedError):
-        await repo.manifests.push(manifest, tags=["v1"])
-
-
 @pytest.mark.parametrize("reference", ["", "a/b", "-x", "sha256:abc", "v1?x=y", "../blobs", "a" * 129])
 async def test_bad_references_never_leave(
     repo: oci.Repository, registry: RunningRegistry, reference: str
