@@ -15,6 +15,7 @@ import oci_distribution as oci
 from benchmarks.services import debian_registry, distribution, free_port
 from tests.images import push_image
 from tests.integration.conftest import Tool, find, runner
+from tests.remote.test_referrers_index import push_from_four_processes
 
 DATA = bytes(range(256)) * 20_000
 DIGEST = oci.Digest.of(DATA)
@@ -163,3 +164,46 @@ async def test_what_we_write_is_read_by_others(
         assert image.digest in skopeo(
             "inspect", "--tls-verify=false", "--no-tags", "--format", "{{.Digest}}", f"docker://{name}"
         )
+
+
+async def test_twenty_pushers_of_referrers(serve: Serve, client: oci.Client, tmp_path: Path) -> None:
+    """On a registry that honours no condition, nobody's entry is lost either."""
+    with serve(tmp_path / "registry") as host:
+        repo = client.repository(f"{host}/team/app")
+        subject = await push_image(repo)
+        await push_from_four_processes(f"{host}/team/app", subject.digest)
+
+        numbers = {entry.annotations["number"] for entry in await repo.referrers.get(subject.digest)}
+        assert numbers == {str(number) for number in range(20)}
+
+
+async def test_referrers_both_ways(serve: Serve, client: oci.Client, tmp_path: Path) -> None:
+    """What oras and regctl attach is in our list, what we push is in theirs, and all stays on one list."""
+    regctl, oras = runner("regctl", {"HOME": str(tmp_path)}), runner("oras")
+    (tmp_path / "note.txt").write_text("a note")
+    with serve(tmp_path / "registry") as host:
+        repo = client.repository(f"{host}/team/app")
+        subject = await push_image(repo, tag="v1")
+        name = f"{host}/team/app:v1"
+        regctl("registry", "set", "--tls", "disabled", host)
+        oras(
+            *("attach", "--plain-http", "--disable-path-validation", "--artifact-type", "example/oras"),
+            *(name, f"{tmp_path / 'note.txt'}:text/plain"),
+        )
+        config = await repo.blobs.push(b"{}", media_type=oci.MediaType.EMPTY_JSON)
+        content = oci.ImageManifest(
+            artifact_type="example/ours", config=config, layers=(config,), subject=subject.descriptor
+        )
+        ours = await repo.manifests.push(oci.Manifest.of(content))
+        regctl(
+            *("artifact", "put", "--artifact-type", "example/regctl", "--subject", name),
+            *("--file", str(tmp_path / "note.txt"), "--file-media-type", "text/plain"),
+        )
+
+        kinds = {entry.artifact_type for entry in await repo.referrers.get(subject.digest)}
+        assert kinds == {"example/oras", "example/ours", "example/regctl"}
+        for seen in (
+            oras("discover", "--plain-http", "--format", "json", name),
+            regctl("artifact", "list", name),
+        ):
+            assert ours.digest in seen

@@ -172,9 +172,8 @@ async def test_tag_that_must_not_move(
         await repo.manifests.push(image, tags=["v1"], if_absent=True)
 
     assert await tags(repo) == {"v1": other.digest}
-    for bad in ([], "v1"):
-        with pytest.raises((oci.InvalidArgument, TypeError)):
-            await repo.manifests.push(image, tags=bad, if_absent=True)
+    with pytest.raises(oci.InvalidArgument, match="name one"):
+        await repo.manifests.push(image, if_absent=True)
 
 
 async def test_somebody_is_faster(

@@ -258,3 +258,14 @@ async def test_tag_that_changes_its_type(behaving_like: BehavingLike) -> None:
         answer = await remote.ask("PUT", "/v2/a/manifests/v1", data=io.BytesIO(raw), headers=headers)
         assert answer.error == (400, "MANIFEST_INVALID")
         await remote.push_image("a", "v2", b"another")
+
+
+@pytest.mark.parametrize("name", ["distribution-2.8", "distribution-3"])
+async def test_conditions_that_are_ignored(name: str, behaving_like: BehavingLike) -> None:
+    """A tag moves, whatever the client says that it has seen there."""
+    async with behaving_like(name) as remote:
+        raw = await remote.push_image("a", tag="v1")
+        for condition in ({"If-None-Match": "*"}, {"If-Match": f'"sha256:{"0" * 64}"'}):
+            headers = {"Content-Type": remote.image, **condition}
+            again = await remote.ask("PUT", "/v2/a/manifests/v1", data=io.BytesIO(raw), headers=headers)
+            assert again.status == 201

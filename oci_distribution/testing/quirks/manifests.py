@@ -16,7 +16,7 @@ from oci_distribution.testing.blobs import delete_blob
 from oci_distribution.testing.calls import Call, Handler
 from oci_distribution.testing.listings import list_referrers
 from oci_distribution.testing.manifests import delete_manifest, get_manifest, put_manifest
-from oci_distribution.testing.quirks.quirk import Quirk, body_length, without_parameters
+from oci_distribution.testing.quirks.quirk import Quirk, body_length, without_header, without_parameters
 
 _PULLED = (200, None)
 """Statuses of a pull that was answered, and of the one that is being answered."""
@@ -159,6 +159,15 @@ def no_tag_parameters(source: str) -> Quirk:
         return await handler(without_parameters(call, "tag"))
 
     return Quirk("ignores `?tag=` of a push by digest", source, (put_manifest,), quirk)
+
+
+def no_conditions(source: str) -> Quirk:
+    """A push is carried out whatever its `If-Match` or `If-None-Match` says."""
+
+    async def quirk(call: Call, handler: Handler) -> Response:
+        return await handler(without_header(without_header(call, "if-match"), "if-none-match"))
+
+    return Quirk("ignores the conditions of a push", source, (put_manifest,), quirk)
 
 
 def no_deletes(source: str) -> Quirk:
