@@ -59,14 +59,36 @@ _RULES = (
         ("TokenError", COMPLETES),
         "secrets follow no redirect; it completes when the token was only for a mount",
     ),
-    Rule("GET referrers", ("404",), ("Believed",), "there is no such repository, says the registry"),
+    Rule(
+        "GET referrers",
+        ("404",),
+        (COMPLETES, "Believed"),
+        "there is no such repository, says the registry; a list is kept all the same",
+    ),
     Rule(
         "GET referrers",
         ("400", "405", "redirect to nowhere", "wrong type", "no type"),
         (COMPLETES,),
         "there is no API, and the tag is read",
     ),
-    Rule("GET manifest of referrers", ("404",), ("Believed",), "there is no such tag, says the registry"),
+    Rule(
+        "GET manifest of referrers",
+        ("404",),
+        (COMPLETES, "Believed"),
+        "there is no such tag, says the registry; who writes the list finds out",
+    ),
+    Rule(
+        "PUT manifest",
+        ("400", "404", "405", "redirect to nowhere"),
+        (COMPLETES, "Unsupported", "NameUnknown"),
+        "it may have been the tags in the query: they are pushed one by one",
+    ),
+    Rule(
+        "PUT manifest",
+        ("wrong digest header",),
+        (COMPLETES, "DigestMismatch"),
+        "the registry says that it stored something else; that what must be refused was is all that counts",
+    ),
     Rule(
         "GET tags",
         ("400", "405", "413"),

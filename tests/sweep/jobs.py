@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -129,6 +130,26 @@ async def _write(client: oci.Client, world: World) -> None:
         await target.manifests.push(oci.Manifest.parse(held.content[digest]), tags=tags)
 
 
+async def _attach(client: oci.Client, world: World) -> None:
+    """Push an artifact with a subject to a registry that keeps no list of referrers, under several tags."""
+    target = client.registry(world.target.url).repository(world.target_name)
+    config = await target.blobs.push(b"{}", media_type=oci.MediaType.EMPTY_JSON)
+    subject = await target.manifests.push(oci.Manifest.of(oci.ImageManifest(config=config, layers=(config,))))
+    for kind in ("text/a", "text/b"):
+        artifact = oci.ImageManifest(artifact_type=kind, config=config, layers=(config,), subject=subject)
+        await target.manifests.push(oci.Manifest.of(artifact), tags=[kind[5:], f"{kind[5:]}-too"])
+
+
+def _attached(world: World) -> Held:
+    """Return the image, if both artifacts are there, on the list and under their tags; else what is there."""
+    made = read_registry(world.target, world.target_name)
+    lists = [tag for tag in made.tags if tag.startswith("sha256-")]
+    entries = [json.loads(made.content[made.tags[tag]])["manifests"] for tag in lists]
+    kinds = [[entry["artifactType"] for entry in listed] for listed in entries]
+    is_whole = kinds == [["text/a", "text/b"]] and made.tags.keys() >= {"a", "a-too", "b", "b-too"}
+    return image() if is_whole else made
+
+
 async def _write_in_two_goes(target: oci.Repository, path: Path, world: World) -> None:
     data = await anyio.Path(path).read_bytes()
     async with target.blobs.writer(chunk_size=CHUNK) as writer:
@@ -155,6 +176,7 @@ JOBS = {
         Job("mount", _mount, lambda world: read_registry(world.source, world.target_name)),
         Job("read", _read, lambda _: image()),
         Job("download", _download, _downloaded),
+        Job("attach", _attach, _attached),
         Job("write", _write, lambda world: read_registry(world.target, world.target_name)),
     )
 }
