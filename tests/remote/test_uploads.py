@@ -440,3 +440,61 @@ async def test_things_that_are_no_bytes(repo: oci.Repository, registry: RunningR
         await repo.blobs.push(DATA, chunk_size=0)
 
     assert not registry.requests
+
+
+class Lying(oci.BytesSource):
+    """A source that has other bytes than it says, or breaks."""
+
+    def __init__(self, data: bytes, size: int, error: Exception | None = None) -> None:
+        super().__init__(data)
+        self._said = size
+        self._error = error
+
+    @property
+    def size(self) -> int:
+        return self._said
+
+    @asynccontextmanager
+    async def open(self, offset: int = 0) -> AsyncGenerator[AsyncIterator[bytes]]:
+        async def pieces(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+            async for piece in stream:
+                for start in range(0, len(piece), 10_000):
+                    yield piece[start : start + 10_000]
+            if self._error is not None:
+                raise self._error
+
+        async with super().open(offset) as stream:
+            yield pieces(stream)
+
+
+@pytest.mark.parametrize("way", ["whole", "stream", "chunks"])
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (Lying(DATA[:-1], len(DATA)), oci.SizeMismatch),
+        (Lying(DATA[:150_000], len(DATA)), oci.SizeMismatch),
+        (Lying(b"", len(DATA)), oci.SizeMismatch),
+        (Lying(DATA + b"x", len(DATA)), oci.SizeMismatch),
+        (Lying(DATA * 2, len(DATA)), oci.SizeMismatch),
+        (Lying(DATA[::-1], len(DATA)), oci.DigestInvalid),
+        (Lying(DATA[:150_000], len(DATA), OSError("the disk is gone")), OSError),
+        (Lying(b"", 1 << 41), oci.SizeMismatch),
+    ],
+    ids=["a byte less", "half", "nothing", "a byte more", "twice", "other bytes", "breaks", "huge"],
+)
+async def test_source_that_is_not_what_it_says(
+    repo: oci.Repository, registry: RunningRegistry, way: str, source: Lying, error: type[Exception]
+) -> None:
+    """No blob comes of it, no upload is left, and the error says what was wrong."""
+    if way == "stream":
+        repo.registry.learned.refused_sizes["whole"] = 0
+    blob = BLOB.model_copy(update={"size": source.size})
+    chunk_size = CHUNK if way == "chunks" else None
+
+    with pytest.raises(error):
+        await repo.registry.push_blob("team/app", source, descriptor=blob, chunk_size=chunk_size)
+
+    assert not registry.app.uploads
+    with pytest.raises(oci.BlobUnknown):
+        await repo.blobs.stat(DIGEST)
+    registry.violations.clear()
