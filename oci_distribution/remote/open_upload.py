@@ -281,12 +281,14 @@ class OpenUpload:
     async def _cancelled(self) -> bool:
         """Delete the upload, unless its location has become another one meanwhile."""
         # distribution binds the location to an offset, and a body moved it: only a fresh one is good.
-        with suppress(ResponseError):  # ECR Public has none
+        is_fresh = False
+        with suppress(ResponseError):  # ECR Public has no status of uploads
             self._move(await self.target.request(endpoints.upload_status(self.target.name, self.location)))
+            is_fresh = True
         try:
             await self.target.request(endpoints.cancel_upload(self.target.name, self.location))
         except RangeInvalid:
-            return False
+            return not is_fresh
         return True
 
     def _move(self, answer: Answer) -> None:
