@@ -328,7 +328,8 @@ class Registry:
         """Store a blob by the cheapest way that the registry offers (end-4a, end-4b, end-5, end-6, end-11).
 
         What is there already is left alone, what can be mounted is; else it goes in one request where the
-        registry takes that, or in chunks. Progress is told by `Uploaded` events, see `observe`.
+        registry takes that, or in chunks. Progress is told by `Uploaded` events, see `observe`, but not that
+        of an async iterable, whose length nobody knows.
 
         Args:
             repository: Name of the repository.

@@ -90,6 +90,8 @@ class Learned:
 DEFAULT_HOSTS: Mapping[str, HostConfig] = {
     # Docker Hub's name is that of a web site; scopes and credentials keep it, requests go elsewhere.
     DOCKER_HUB: HostConfig(endpoint="registry-1.docker.io"),
+    # It answers 416 to longer ones (rust-oci-client#35).
+    "ghcr.io": HostConfig(uploads=UploadRules(max_chunk=4 << 20)),
 }
 
 

@@ -498,3 +498,10 @@ async def test_source_that_is_not_what_it_says(
     with pytest.raises(oci.BlobUnknown):
         await repo.blobs.stat(DIGEST)
     registry.violations.clear()
+
+
+async def test_ghcr_is_known_to_take_short_chunks() -> None:
+    """Nobody has to configure it, or to find it out."""
+    async with oci.Client() as client:
+        assert client.registry("ghcr.io").host.uploads.max_chunk == 4 << 20
+        assert client.registry("quay.io").host.uploads == oci.UploadRules()
