@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["get", "get_for_platform", "get_if_changed", "has_moved", "put", "stat"]
 
+T = TypeVar("T")
+
 MAX_DEPTH = 4
 """Indexes within indexes that are followed; nobody nests more than two."""
 _CONFIGS = frozenset({MediaType.IMAGE_CONFIG, MediaType.DOCKER_CONFIG})
@@ -41,11 +43,26 @@ _CONFIGS = frozenset({MediaType.IMAGE_CONFIG, MediaType.DOCKER_CONFIG})
 
 async def stat(registry: Registry, repository: str, reference: str) -> Descriptor:
     """Return the descriptor of a manifest: by HEAD, or by GET where the HEAD cannot tell."""
+    return await _asked(registry, repository, reference, _stat)
+
+
+async def get(registry: Registry, repository: str, reference: str) -> Manifest:
+    """Return a manifest, verified."""
+    return await _asked(registry, repository, reference, _get)
+
+
+async def _asked(
+    registry: Registry,
+    repository: str,
+    reference: str,
+    ask: Callable[[Registry, str, str, Digest | None], Awaitable[T]],
+) -> T:
+    """Ask the registry or its mirrors about a manifest; a reference that is a digest goes along checked."""
     digest = checked_reference(repository, reference)
     return await asked_in_turn(
         registry,
         repository,
-        lambda place, name: _stat(place, name, reference, digest),
+        lambda place, name: ask(place, name, reference, digest),
         by_digest=digest is not None,
     )
 
@@ -67,17 +84,6 @@ async def _stat(registry: Registry, repository: str, reference: str, digest: Dig
     if known is None or size is None or media_type is None:
         return (await _get(registry, repository, reference, digest)).descriptor
     return Descriptor(media_type=media_type, digest=known, size=size)
-
-
-async def get(registry: Registry, repository: str, reference: str) -> Manifest:
-    """Return a manifest, verified."""
-    digest = checked_reference(repository, reference)
-    return await asked_in_turn(
-        registry,
-        repository,
-        lambda place, name: _get(place, name, reference, digest),
-        by_digest=digest is not None,
-    )
 
 
 async def _get(registry: Registry, repository: str, reference: str, digest: Digest | None) -> Manifest:
