@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from statistics import median
 
 import oci_distribution as oci
 from benchmarks.content import Blob, make_blob, scratch
 from benchmarks.copying import timed
+from benchmarks.reading import medians
 from benchmarks.services import distribution, require
 
 SIZE = 512 << 20
@@ -51,17 +51,6 @@ def write(way: str, place: Place, path: Path) -> tuple[float, int]:
     command = [sys.executable, "-m", "benchmarks.write_once", way, place.repository(), str(path)]
     result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return result["seconds"], result["peak"]
-
-
-def medians(measures: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Measure all in turn, after a round that does not count, and return the median of each."""
-    figures: dict[str, list[float]] = {name: [] for name in measures}
-    for number in range(rounds + 1):
-        for name, measure in measures.items():
-            figure = measure()
-            if number:
-                figures[name].append(figure)
-    return {name: median(values) for name, values in figures.items()}
 
 
 def report(title: str, seconds: dict[str, float], limit: float, limited: str) -> bool:
