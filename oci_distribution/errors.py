@@ -41,6 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
 ]
 
 
+@lru_cache(maxsize=4096)
 def redact_url(url: str) -> str:
     """Return `url` fit for eyes: without userinfo, and with what its query says hidden.
 

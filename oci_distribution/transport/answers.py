@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -91,6 +91,9 @@ class OpenAnswer:
         with mapped_failures(self._request):
             async for piece in self._response.stream:  # type: ignore[union-attr]
                 yield piece
+        await self._end()
+
+    async def _end(self) -> None:
         # Nothing is left that could keep us waiting: no deadline, which costs as much as all the rest here.
         if not self._closed:
             self._closed = True
@@ -110,11 +113,18 @@ class OpenAnswer:
     async def read_head(self, limit: int) -> bytes:
         """Return at most `limit` bytes of the body, and close it."""
         content = bytearray()
-        async with aclosing(aiter(self)) as pieces:
+        pieces = aiter(self._response.stream)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        with mapped_failures(self._request):
+            # By hand: a generator and a context manager more would be a tenth of what a small request costs.
             async for piece in pieces:
                 content += piece
                 if len(content) >= limit:
                     break
+            else:
+                await self._end()
+                return bytes(content)
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
         await self.aclose()
         return bytes(content[:limit])
 

@@ -18,6 +18,7 @@ import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -213,9 +214,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             "reason_phrase": (answer.reason or "").encode("utf-8", "surrogateescape"),
         }
         stream = _AnswerStream(request, answer, upload, self._open)
-        return httpx.Response(
+        response = httpx.Response(
             answer.status, headers=list(answer.raw_headers), stream=stream, extensions=extensions
         )
+        if all(map(bytes.isascii, chain.from_iterable(answer.raw_headers))):
+            response.headers.encoding = "ascii"  # or httpx would decode every header to find that out
+        return response
 
 
 class _AnswerStream(httpx.AsyncByteStream):

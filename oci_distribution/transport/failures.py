@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import httpx
@@ -52,15 +52,24 @@ _CLASSES: tuple[tuple[type[httpx.HTTPError], type[RequestError]], ...] = (
 )
 
 
-@contextmanager
-def mapped_failures(context: RequestContext) -> Generator[None]:
+class mapped_failures:  # noqa: N801 - a context manager, and no generator: it stands around every request, twice
     """Turn what httpx raises into our errors, about the request that `context` names."""
-    try:
-        yield
-    except httpx.HTTPError as error:
-        raise _mapped(error, context) from error
-    except httpx.InvalidURL as error:
-        raise ProtocolError(f"not a URL that can be asked: {error}", context=context) from error
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        """Nothing has failed yet."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, httpx.HTTPError):
+            raise _mapped(error, self._context) from error
+        if isinstance(error, httpx.InvalidURL):
+            raise ProtocolError(f"not a URL that can be asked: {error}", context=self._context) from error
 
 
 def _mapped(error: httpx.HTTPError, context: RequestContext) -> RequestError:
