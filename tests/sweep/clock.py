@@ -3,6 +3,8 @@
 Client and servers of a sweep live in one loop, on loopback: where nothing is readable or writable, and no
 thread is at work, nothing will happen before the next timer. So a timeout of a minute costs no time, and
 every timeout of the package and of the libraries below it is the real one.
+
+Threads are those of the loop's own executor: what anyio's do is not seen, and would be jumped over.
 """
 
 from __future__ import annotations
