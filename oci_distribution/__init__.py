@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from oci_distribution.auth.docker_config import AuthFileProvider as AuthFileProvider
     from oci_distribution.auth.docker_config import default_auth_provider as default_auth_provider
     from oci_distribution.auth.httpx_auth import RegistryAuth as RegistryAuth
+    from oci_distribution.content.artifacts import ArtifactFile as ArtifactFile
+    from oci_distribution.content.artifacts import pull_files as pull_files
+    from oci_distribution.content.artifacts import push_files as push_files
     from oci_distribution.content.layout import Layout as Layout
     from oci_distribution.content.memory import MemoryStore as MemoryStore
     from oci_distribution.content.protocols import (
@@ -299,6 +302,10 @@ if TYPE_CHECKING:
     from oci_distribution.spec.models import (
         Platform as Platform,
     )
+    from oci_distribution.spec.pack import EMPTY_DESCRIPTOR as EMPTY_DESCRIPTOR
+    from oci_distribution.spec.pack import EMPTY_JSON as EMPTY_JSON
+    from oci_distribution.spec.pack import pack_index as pack_index
+    from oci_distribution.spec.pack import pack_manifest as pack_manifest
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
     from oci_distribution.transport.calls import UploadRules as UploadRules
@@ -311,7 +318,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOCKER_CONTENT_DIGEST",
+    "EMPTY_DESCRIPTOR",
+    "EMPTY_JSON",
     "AiohttpTransport",
+    "ArtifactFile",
     "Attempt",
     "AuthFile",
     "AuthFileProvider",
@@ -435,6 +445,10 @@ __all__ = [
     "is_direct_request",
     "manifest_accept_header",
     "observe",
+    "pack_index",
+    "pack_manifest",
+    "pull_files",
+    "push_files",
 ]
 
 # Where each name lives; a test compares this with the imports above.
@@ -445,6 +459,7 @@ _HOMES: Final = {
     "auth.direct": "direct_requests is_direct_request",
     "auth.docker_config": "AuthFile AuthFileProvider default_auth_provider",
     "auth.httpx_auth": "RegistryAuth",
+    "content.artifacts": "ArtifactFile pull_files push_files",
     "content.layout": "Layout",
     "content.memory": "MemoryStore",
     "content.protocols": "MountPoint PushOutcome ReadableStore Source Store StoreOpener WritableStore",
@@ -479,6 +494,7 @@ _HOMES: Final = {
         "Descriptor DockerManifest DockerManifestList DockerManifestV1 ImageIndex ImageManifest "
         "OpaqueManifest Platform"
     ),
+    "spec.pack": "EMPTY_DESCRIPTOR EMPTY_JSON pack_index pack_manifest",
     "spec.reference": "Reference",
     "transport.engine": "AiohttpTransport",
     "transport.hosts": "HostConfig Mirror",

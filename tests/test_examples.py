@@ -206,6 +206,38 @@ async def test_download_layer_goes_on_where_it_stopped(
     assert kept > 0
 
 
+async def test_files_go_there_and_back(oci_registry: NamespacedRegistry, tmp_path: Path) -> None:
+    """Files and directories, pushed and pulled; what is there already is not replaced unasked."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<h1>Hello</h1>")
+    script, name = EXAMPLES / "push_and_pull_files.py", f"{oci_registry.repository()}:v1"
+
+    pushed = await run(script, "push", name, tmp_path / "site")
+    pulled = await run(script, "pull", name, "--directory", tmp_path / "out")
+    again = await run(script, "pull", name, "--directory", tmp_path / "out")
+
+    assert [pushed.returncode, pulled.returncode, again.returncode] == [0, 0, 1], (
+        pushed.stderr + pulled.stderr
+    )
+    assert (tmp_path / "out" / "site" / "index.html").read_text() == "<h1>Hello</h1>"
+    assert b"overwrite" in again.stderr
+
+
+async def test_attach_report_attaches(oci_registry: NamespacedRegistry, tmp_path: Path) -> None:
+    """A file with the image as its subject, listed with the others."""
+    (tmp_path / "report.json").write_text("{}")
+    async with oci.Client() as client:
+        repository = client.repository(oci_registry.repository())
+        image = await push_image(repository, tag="v1")
+        result = await run(
+            EXAMPLES / "attach_report.py", oci_registry.repository(), "v1", tmp_path / "report.json"
+        )
+        (referrer,) = await repository.referrers.get(image.digest)
+
+    assert result.returncode == 0, result.stderr
+    assert f"application/vnd.example.report  {referrer.digest}" in result.stdout.decode()
+
+
 class DyingClient(RegistryApp):
     """A registry whose nth request never gets its answer: before it is worked on, or after that."""
 

@@ -21,7 +21,15 @@ from oci_distribution.content.files import FILE_PIECE, in_thread, mapped_os_erro
 from oci_distribution.content.sources import verified
 from oci_distribution.spec.models import Descriptor
 
-__all__ = ["TEMPORARY_PREFIX", "ingest", "ingest_verified", "replace_file", "temporary_file", "write_pieces"]
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "ingest",
+    "ingest_verified",
+    "replace_file",
+    "temporary_directory",
+    "temporary_file",
+    "write_pieces",
+]
 
 TEMPORARY_PREFIX = ".ingest-"
 """Begins the name of a file that is not whole yet; one that a killed process left may be deleted."""
@@ -60,15 +68,27 @@ def _temporary_name(directory: Path) -> Path:
 
 
 @asynccontextmanager
-async def temporary_file() -> AsyncGenerator[tuple[Path, AsyncBufferedIOBase]]:
-    """Make a file that is gone in the end, in a directory that only this user can enter."""
-    directory = Path(await in_thread(partial(tempfile.mkdtemp, prefix=TEMPORARY_PREFIX)))
+async def temporary_directory(inside: Path | None = None) -> AsyncGenerator[Path]:
+    """Make a directory that only this user can enter, and that is gone in the end with all that is in it.
+
+    Args:
+        inside: Where; None for where the system has temporary files.
+    """
+    # Its name is known before it is made: a cancelled thread makes it all the same.
+    made = _temporary_name(inside if inside is not None else Path(tempfile.gettempdir()))
     try:
-        path = directory / "blob"
-        async with open_file(path, "xb") as file:
-            yield path, file
+        with mapped_os_errors(made):
+            await in_thread(partial(made.mkdir, mode=0o700))
+        yield made
     finally:
-        await in_thread(partial(shutil.rmtree, directory, ignore_errors=True))
+        await in_thread(partial(shutil.rmtree, made, ignore_errors=True))
+
+
+@asynccontextmanager
+async def temporary_file() -> AsyncGenerator[tuple[Path, AsyncBufferedIOBase]]:
+    """Make a file that is gone in the end."""
+    async with temporary_directory() as directory, open_file(directory / "blob", "xb") as file:
+        yield directory / "blob", file
 
 
 @asynccontextmanager

@@ -1,0 +1,340 @@
+"""Files as artifacts: they come out as they went in, and nothing is written anywhere else."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import socket
+import tarfile
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+import oci_distribution as oci
+from oci_distribution.content.archives import check_title
+from oci_distribution.testing import serve_registry
+from tests.disk import names_below
+
+TITLE = "org.opencontainers.image.title"
+DIRECTORY = {TITLE: "d", "io.deis.oras.content.unpack": "true"}
+Make = Callable[[tarfile.TarFile], None]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A directory with a file, an empty one, a directory with a program and a link in it."""
+    root = tmp_path / "files"
+    (root / "tree" / "sub").mkdir(parents=True)
+    (root / "note.txt").write_text("a note")
+    (root / "empty").touch()
+    (root / "tree" / "sub" / "same").write_text("a note")
+    (root / "tree" / "run").write_text("#!/bin/sh\n")
+    (root / "tree" / "run").chmod(0o755)
+    (root / "tree" / "sub" / "link").symlink_to("../run")
+    (root / "tree" / "hollow").mkdir()
+    return root
+
+
+@asynccontextmanager
+async def opened(kind: str, folder: Path) -> AsyncGenerator[oci.Store]:
+    if kind == "memory":
+        yield oci.MemoryStore()
+    elif kind == "layout":
+        yield oci.Layout(folder / "layout")
+    else:
+        async with serve_registry(strict=True) as registry, oci.Client() as client:
+            yield client.registry(registry.url).repository("team/files")
+
+
+@pytest.mark.parametrize("kind", ["memory", "layout", "registry"])
+async def test_there_and_back(kind: str, files: Path, tmp_path: Path) -> None:
+    """Files, empty ones, and directories with links and programs, in any store."""
+    async with opened(kind, tmp_path) as store:
+        pushed = await oci.push_files(
+            store, [files / "note.txt", files / "empty", files / "tree"], tags=["v1"]
+        )
+        pulled = await oci.pull_files(store, "v1", tmp_path / "out")
+
+        assert (await store.resolve("v1")).digest == pushed.digest
+    assert pulled == [tmp_path / "out" / name for name in ("note.txt", "empty", "tree")]
+    assert names_below(tmp_path / "out") == names_below(files)
+    assert (tmp_path / "out" / "note.txt").read_text() == "a note"
+    assert os.access(tmp_path / "out" / "tree" / "run", os.X_OK)
+    assert (tmp_path / "out" / "tree" / "sub" / "link").readlink() == Path("../run")
+
+
+async def test_same_files_are_the_same_artifact(files: Path, tmp_path: Path) -> None:
+    """Times, owners and the order of the file system do not count."""
+    store = oci.MemoryStore()
+    one = await oci.push_files(store, [files / "tree"])
+    os.utime(files / "tree" / "run", (1, 1))
+    (files / "tree" / "sub").touch()
+
+    assert await oci.push_files(store, [files / "tree"]) == one
+
+
+async def test_what_the_manifest_says(files: Path) -> None:
+    """As oras has it: types and annotations, and what the user adds."""
+    store = oci.MemoryStore()
+    subject = (await oci.push_files(store, [])).model_copy(update={"annotations": {}})
+    described = await oci.push_files(
+        store,
+        [oci.ArtifactFile(files / "note.txt", "docs/n.txt", "text/plain", {"k": "v"}), str(files / "tree")],
+        artifact_type="text/x",
+        subject=subject,
+        annotations={"a": "b"},
+    )
+    manifest = (await store.fetch_manifest(described.digest)).content
+
+    assert isinstance(manifest, oci.ImageManifest)
+    note, tree = manifest.layers
+    assert (note.media_type, note.annotations) == ("text/plain", {"k": "v", TITLE: "docs/n.txt"})
+    assert tree.media_type == oci.MediaType.IMAGE_LAYER_GZIP
+    assert tree.annotations.keys() == {*DIRECTORY, "io.deis.oras.content.digest"}
+    assert (manifest.artifact_type, manifest.subject, manifest.annotations) == ("text/x", subject, {"a": "b"})
+    assert manifest.config == oci.EMPTY_DESCRIPTOR
+
+
+@pytest.mark.parametrize(
+    "title", ["../x", "/x", "a/../../x", "..", ".", "", "a\\b", "C:x", "a\x00b", "a\nb", "x/.."]
+)
+async def test_titles_that_lead_elsewhere(title: str, files: Path, tmp_path: Path) -> None:
+    """Refused before anything is pushed, and before anything is fetched."""
+    store = oci.MemoryStore()
+    with pytest.raises(oci.InvalidArgument):
+        await oci.push_files(store, [oci.ArtifactFile(files / "note.txt", title)])
+    await push_layers(store, [("ok", {}, b"fine"), (title, {}, b"evil")])
+
+    with pytest.raises(oci.ContentError):
+        await oci.pull_files(store, "v1", tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("titles", [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a/b", "a/b"), ("a/b/c", "a")])
+async def test_two_files_in_one_place(titles: tuple[str, str], files: Path, tmp_path: Path) -> None:
+    """One would be lost: refused on both ways."""
+    store = oci.MemoryStore()
+    with pytest.raises(oci.InvalidArgument, match="titles"):
+        await oci.push_files(store, [oci.ArtifactFile(files / "note.txt", title) for title in titles])
+    await push_layers(store, [(title, {}, b"x") for title in titles])
+    with pytest.raises(oci.ContentError, match="two files"):
+        await oci.pull_files(store, "v1", tmp_path / "out")
+
+
+async def push_layers(store: oci.Store, layers: list[tuple[str, dict[str, str], bytes]]) -> None:
+    """Push an artifact with these titles, annotations and bytes, whatever they are."""
+    described = []
+    for title, notes, data in layers:
+        layer = oci.Descriptor(
+            media_type="text/plain",
+            digest=oci.Digest.of(data),
+            size=len(data),
+            annotations={TITLE: title, **notes},
+        )
+        await store.push_blob(layer.bare(), oci.BytesSource(data))
+        described.append(layer)
+    await store.push_blob(oci.EMPTY_DESCRIPTOR.bare(), oci.BytesSource(oci.EMPTY_JSON))
+    await store.push_manifest(oci.pack_manifest(artifact_type="text/x", layers=described), tags=["v1"])
+
+
+async def test_nothing_is_replaced_unasked(files: Path, tmp_path: Path) -> None:
+    """Not the first file either, when the second is there already; asked for, all are."""
+    store, out = oci.MemoryStore(), tmp_path / "out"
+    await oci.push_files(store, [files / "note.txt", files / "tree"], tags=["v1"])
+    (out / "tree").mkdir(parents=True)
+    (out / "tree" / "old").write_text("mine")
+
+    with pytest.raises(oci.StoreError, match="overwrite=True"):
+        await oci.pull_files(store, "v1", out)
+    assert names_below(out) == ["tree", "tree/old"]
+
+    await oci.pull_files(store, "v1", out, overwrite=True)
+    await oci.pull_files(store, "v1", out, overwrite=True)
+    assert "tree/old" not in names_below(out)
+    assert (out / "tree" / "run").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_nothing_goes_through_a_link(files: Path, tmp_path: Path, *, overwrite: bool) -> None:
+    """Neither a link in the place of a file, nor of a directory above it."""
+    store, out, outside = oci.MemoryStore(), tmp_path / "out", tmp_path / "outside"
+    outside.mkdir()
+    out.mkdir()
+    (out / "sub").symlink_to(outside)
+    (out / "file").symlink_to(outside / "file")
+    for title in ("sub/x", "file", "sub"):
+        await oci.push_files(store, [oci.ArtifactFile(files / "note.txt", title)], tags=["v1"])
+        with pytest.raises(oci.StoreError):
+            await oci.pull_files(store, "v1", out, overwrite=overwrite)
+    assert names_below(outside) == []
+
+
+def archive(make: Make) -> bytes:
+    raw = io.BytesIO()
+    with tarfile.open(mode="w:gz", fileobj=raw) as tar:
+        make(tar)
+    return raw.getvalue()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Make:
+    def make(tar: tarfile.TarFile) -> None:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        tar.addfile(info)
+
+    return make
+
+
+def both(*makes: Make) -> Make:
+    def make(tar: tarfile.TarFile) -> None:
+        for each in makes:
+            each(tar)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        member("../evil"),
+        member("/evil"),
+        member("other/evil"),
+        member("d/../../evil"),
+        member("d/link", tarfile.SYMTYPE, "/etc/passwd"),
+        member("d/link", tarfile.SYMTYPE, "../../evil"),
+        both(member("d/a", tarfile.SYMTYPE, "."), member("d/b", tarfile.SYMTYPE, "a/..")),
+        both(member("d/a", tarfile.SYMTYPE, ".."), member("d/a/evil")),
+        member("d/hard", tarfile.LNKTYPE, "/etc/passwd"),
+        member("d/hard", tarfile.LNKTYPE, "d/missing"),
+        member("d/pipe", tarfile.FIFOTYPE),
+        member("d/device", tarfile.CHRTYPE),
+        both(member("d/a"), member("d/a")),
+        both(member("d/a"), member("d/a/b")),
+        both(member("d/a"), member("d/a", tarfile.SYMTYPE, "b")),
+    ],
+)
+async def test_archives_that_lead_elsewhere(make: Make, tmp_path: Path) -> None:
+    """Nothing of them stays."""
+    store, out = oci.MemoryStore(), tmp_path / "out"
+    await push_layers(store, [("d", DIRECTORY, archive(make))])
+
+    with pytest.raises(oci.ContentError):
+        await oci.pull_files(store, "v1", out)
+
+    assert names_below(tmp_path) == ["out"]
+
+
+async def test_archives_that_are_none(tmp_path: Path) -> None:
+    """Damaged, cut off, too large, or another than was said."""
+    store = oci.MemoryStore()
+    whole = archive(member("d/file"))
+    large = archive(both(member("d/x")))[:-4] + b"\0" * 4
+    wrong = {**DIRECTORY, "io.deis.oras.content.digest": f"sha256:{'0' * 64}"}
+    for notes, data in ((DIRECTORY, b"no gzip"), (DIRECTORY, whole[:30]), (wrong, whole), (DIRECTORY, large)):
+        await push_layers(store, [("d", notes, data)])
+        with pytest.raises(oci.ContentError):
+            await oci.pull_files(store, "v1", tmp_path / "out")
+    bomb = gzip.compress(bytes(50 << 20))
+    await push_layers(store, [("d", DIRECTORY, bomb)])
+    with pytest.raises(oci.LimitExceeded):
+        await oci.pull_files(store, "v1", tmp_path / "out", max_unpacked=1 << 20)
+    assert names_below(tmp_path) == ["out"]
+
+
+async def test_hard_links_become_files(tmp_path: Path) -> None:
+    """Each for itself."""
+    store = oci.MemoryStore()
+    data = archive(both(member("d"), member("d/hard", tarfile.LNKTYPE, "d/file")))
+    del data
+    made = archive(both(member("d/file"), member("d/hard", tarfile.LNKTYPE, "d/file")))
+    await push_layers(store, [("d", DIRECTORY, made)])
+    await oci.pull_files(store, "v1", tmp_path / "out")
+    assert names_below(tmp_path / "out") == ["d", "d/file", "d/hard"]
+
+
+async def test_what_cannot_be_packed_is_left_out(files: Path, tmp_path: Path) -> None:
+    """Pipes and sockets are no content."""
+    os.mkfifo(files / "tree" / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = Path.cwd()
+        os.chdir(files / "tree")
+        try:
+            server.bind("socket")
+        finally:
+            os.chdir(here)
+        store = oci.MemoryStore()
+        await oci.push_files(store, [files / "tree"], tags=["v1"])
+    await oci.pull_files(store, "v1", tmp_path / "out")
+    assert not {"tree/pipe", "tree/socket"} & set(names_below(tmp_path / "out"))
+
+
+async def test_artifacts_without_files(tmp_path: Path) -> None:
+    """They say that they have none; layers without a title are left alone."""
+    store = oci.MemoryStore()
+    await oci.push_files(store, [], tags=["v1"])
+    with pytest.raises(oci.ContentError, match="no files"):
+        await oci.pull_files(store, "v1", tmp_path)
+    with pytest.raises(oci.NotFound):
+        await oci.pull_files(store, "v2", tmp_path)
+
+
+async def test_indexes_need_a_platform(files: Path, tmp_path: Path) -> None:
+    """Each platform may have files of its own."""
+    store = oci.MemoryStore()
+    entries = []
+    for architecture in ("amd64", "arm64"):
+        title = f"program-{architecture}"
+        pushed = await oci.push_files(store, [oci.ArtifactFile(files / "note.txt", title)])
+        platform = oci.Platform(os="linux", architecture=architecture)
+        entries.append(pushed.model_copy(update={"platform": platform}))
+    await store.push_manifest(oci.pack_index(entries), tags=["v1"])
+
+    with pytest.raises(oci.InvalidArgument, match="platform"):
+        await oci.pull_files(store, "v1", tmp_path / "out")
+    (found,) = await oci.pull_files(store, "v1", tmp_path / "out", platform="linux/arm64")
+    assert found.name == "program-arm64"
+
+
+async def test_bad_arguments(files: Path, tmp_path: Path) -> None:
+    """Found before anything is pushed."""
+    store = oci.MemoryStore()
+    with pytest.raises(oci.StoreError, match="missing"):
+        await oci.push_files(store, [files / "note.txt", files / "missing"])
+    with pytest.raises(TypeError, match="sequence"):
+        await oci.push_files(store, str(files))
+    for options in ({"artifact_type": "x"}, {"annotations": {"a": 1}}):
+        with pytest.raises(oci.InvalidArgument):
+            await oci.push_files(store, [files / "note.txt"], **options)  # pyright: ignore[reportArgumentType]
+    assert repr(store) == "<MemoryStore with 0 manifests and 0 blobs>"
+
+
+async def test_cancelled(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No temporary file stays, here or there."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    class Stuck(oci.MemoryStore):
+        reached = anyio.Event()
+
+        async def push_blob(self, *arguments: object, **options: object) -> oci.PushOutcome:
+            self.reached.set()
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    before = names_below(tmp_path)
+    async with anyio.create_task_group() as tasks:
+        store = Stuck()
+        tasks.start_soon(oci.push_files, store, [files / "tree"])
+        await store.reached.wait()
+        assert names_below(tmp_path) != before
+        tasks.cancel_scope.cancel()
+    assert names_below(tmp_path) == before
+
+
+def test_names_of_this_directory(files: Path) -> None:
+    """What is a plain path is left as it is."""
+    assert str(check_title("a/b c/ü.txt")) == "a/b c/ü.txt"
