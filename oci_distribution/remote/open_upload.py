@@ -101,14 +101,27 @@ class UploadTarget:
             )
         check_digest(answer, digest)
 
-    async def start(self, endpoint: Endpoint, body: bytes | None = None) -> OpenUpload | None:
+    async def start(
+        self, endpoint: Endpoint, *, digest: Digest | None = None, body: bytes | None = None
+    ) -> OpenUpload | None:
         """Ask for an upload; None when the registry has the whole blob at once (201).
 
         Cancelled meanwhile, wait for its location: nobody else could give the upload up.
+
+        Args:
+            endpoint: What to ask.
+            digest: Of the blob, where it may be there at once.
+            body: The blob, where it goes along.
+
+        Raises:
+            DigestMismatch: The registry says that it has another one.
         """
         starting = asyncio.ensure_future(self.request(endpoint, body))
         try:
-            return self._opened(await asyncio.shield(starting))
+            answer = await asyncio.shield(starting)
+            if answer.status != _ACCEPTED and digest is not None:
+                check_digest(answer, digest)
+            return self._opened(answer)
         except asyncio.CancelledError:
             with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
                 upload = self._opened(await asyncio.shield(starting))

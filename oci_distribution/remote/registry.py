@@ -422,8 +422,9 @@ class Registry:
             ResponseError: The registry refuses mounts, or to let us read the other repository.
         """
         target = self._upload_target(repository)
-        endpoint = endpoints.mount_blob(repository, Digest(digest), check_repository(from_repository))
-        upload = await target.start(endpoint)
+        checked = Digest(digest)
+        endpoint = endpoints.mount_blob(repository, checked, check_repository(from_repository))
+        upload = await target.start(endpoint, digest=checked)
         if upload is None:
             return True
         await upload.give_up()

@@ -102,7 +102,7 @@ class Upload:
         """
         try:
             upload = await self.target.start(
-                endpoints.mount_blob(self.target.name, self.blob.digest, from_name)
+                endpoints.mount_blob(self.target.name, self.blob.digest, from_name), digest=self.blob.digest
             )
         except ResponseError as error:
             self.target.learned.mounts = error.status not in {405, 501}
@@ -174,7 +174,8 @@ class Upload:
     async def _post(self) -> OpenUpload | None:
         endpoint = endpoints.post_blob(self.target.name, self.blob.digest)
         async with self.source.open() as pieces:
-            return await self.target.start(endpoint, b"".join([piece async for piece in pieces]))
+            body = b"".join([piece async for piece in pieces])
+            return await self.target.start(endpoint, digest=self.blob.digest, body=body)
 
     async def _send_whole(self, upload: OpenUpload) -> None:
         await upload.put(self.blob.digest, self._body)

@@ -505,3 +505,20 @@ async def test_ghcr_is_known_to_take_short_chunks() -> None:
     async with oci.Client() as client:
         assert client.registry("ghcr.io").host.uploads.max_chunk == 4 << 20
         assert client.registry("quay.io").host.uploads == oci.UploadRules()
+
+
+async def test_registry_that_stored_something_else(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """It says so in the answer to a POST, to a mount, or to a PUT."""
+    wrong = {"headers": {"Docker-Content-Digest": f"sha256:{'0' * 64}"}}
+    await repo.blobs.push(DATA)
+    registry.faults.add(Fault.model_validate({"method": "POST", **wrong}))
+    other = repo.registry.repository("team/other")
+
+    with pytest.raises(oci.DigestMismatch):
+        await repo.blobs.push(SMALL)
+    with pytest.raises(oci.DigestMismatch):
+        await other.blobs.mount(DIGEST, "team/app")
+    registry.faults.clear()
+    registry.faults.add(Fault.model_validate({"method": "PUT", **wrong}))
+    with pytest.raises(oci.DigestMismatch):
+        await repo.blobs.push(DATA[1:])

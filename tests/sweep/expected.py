@@ -184,6 +184,12 @@ _RULES = (
         "the registry says that it stored something else",
     ),
     Rule(
+        "POST *",
+        ("wrong digest header",),
+        (COMPLETES, "DigestMismatch"),
+        "the registry says that it stored something else; of what is not stored yet it may say anything",
+    ),
+    Rule(
         "POST *", ("answer lost", "silence"), (COMPLETES,), "nobody knows where that session is", orphan=True
     ),
     Rule("*", (), (COMPLETES,), "it passes, or matters to nobody"),
