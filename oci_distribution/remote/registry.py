@@ -1,4 +1,7 @@
-"""A registry: the interface of the specification, flat, with the repository as an argument."""
+"""A registry: the interface of the specification, flat, with the repository as an argument.
+
+(Longer than other files: it is one table of operations, and most of it is their reference.)
+"""
 
 from __future__ import annotations
 
