@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
+import os
 import sys
+import tarfile
 from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -135,35 +140,42 @@ async def test_registry_restarted_in_between(serve: Serve, client: oci.Client, t
         await go_on(host, client, session, path)
 
 
+async def write_image(repo: oci.Repository, folder: Path) -> oci.Manifest:
+    """Push an image with a real layer, in chunks, and a config that fits to it."""
+    raw = io.BytesIO()
+    with tarfile.open(mode="w", fileobj=raw) as tar:
+        info = tarfile.TarInfo("usr/share/data")
+        info.size = len(DATA)
+        tar.addfile(info, io.BytesIO(os.urandom(len(DATA))))
+    path = folder / "layer.tar.gz"
+    path.write_bytes(gzip.compress(raw.getvalue(), 1))
+    layer = await repo.blobs.push(path, media_type=oci.MediaType.IMAGE_LAYER_GZIP, chunk_size=CHUNK)
+    rootfs = {"type": "layers", "diff_ids": [oci.Digest.of(raw.getvalue())]}
+    content = {"os": "linux", "architecture": "amd64", "config": {}, "rootfs": rootfs}
+    config = await repo.blobs.push(json.dumps(content).encode(), media_type=oci.MediaType.IMAGE_CONFIG)
+    manifest = oci.pack_manifest(config=config, layers=[layer])
+    await repo.manifests.push(manifest, tags=["v1", "latest"])
+    return manifest
+
+
 async def test_what_we_write_is_read_by_others(
     serve: Serve, client: oci.Client, tmp_path: Path, crane: Tool, skopeo: Tool
 ) -> None:
-    """An image of blobs that came in chunks is a whole image to crane, oras, regctl and skopeo."""
+    """An image whose layer came in chunks is a whole and valid one to crane, oras, regctl and skopeo."""
     regctl, oras = runner("regctl", {"HOME": str(tmp_path)}), runner("oras")
     with serve(tmp_path / "registry") as host:
-        repo = client.repository(f"{host}/team/app")
-        (tmp_path / "layer").write_bytes(DATA)
-        await repo.blobs.push(tmp_path / "layer", chunk_size=CHUNK)
-        image = await push_image(repo, [DATA], tag="v1")
-        name = f"{host}/team/app:v1"
+        image = await write_image(client.repository(f"{host}/team/app"), tmp_path)
+        name = f"{host}/team/app:latest"
 
-        assert crane("digest", "--insecure", name) == image.digest
+        assert "PASS" in crane("validate", "--remote", name)
         assert image.digest in oras("manifest", "fetch", "--plain-http", "--descriptor", name)
+        oras("cp", "--from-plain-http", "--to-oci-layout", name, f"{tmp_path / 'by-oras'}:v1")
         regctl("registry", "set", "--tls", "disabled", host)
         assert regctl("manifest", "head", name) == image.digest
-        blob = oras(
-            "blob",
-            "fetch",
-            "--plain-http",
-            "--output",
-            str(tmp_path / "got"),
-            f"{name.removesuffix(':v1')}@{DIGEST}",
-        )
-        assert blob is not None
-        assert (tmp_path / "got").read_bytes() == DATA
-        assert image.digest in skopeo(
-            "inspect", "--tls-verify=false", "--no-tags", "--format", "{{.Digest}}", f"docker://{name}"
-        )
+        regctl("image", "copy", name, f"ocidir://{tmp_path / 'by-regctl'}:v1")
+        skopeo("copy", "--src-tls-verify=false", f"docker://{name}", f"oci:{tmp_path / 'by-skopeo'}:v1")
+        for tool in ("oras", "regctl", "skopeo"):
+            assert (await oci.Layout(tmp_path / f"by-{tool}").resolve("v1")).digest == image.digest
 
 
 async def test_twenty_pushers_of_referrers(serve: Serve, client: oci.Client, tmp_path: Path) -> None:
