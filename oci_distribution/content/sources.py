@@ -199,7 +199,7 @@ class PartSource:
     def __init__(self, source: Source, start: int, size: int) -> None:
         self._source = source
         self._start = start
-        self.size = size
+        self.size: int = size
 
     @asynccontextmanager
     async def open(self, offset: int = 0) -> AsyncGenerator[AsyncIterator[bytes]]:
