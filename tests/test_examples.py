@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -22,18 +21,14 @@ from oci_distribution.testing import Fault, NamespacedRegistry, RegistryApp, ser
 from tests.disk import names_below
 from tests.hostile import Exchange, hostile
 from tests.images import holdings, push_image, push_index
+from tests.scripts import run_script
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-async def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run an example in a process of its own."""
-    return await anyio.run_process([sys.executable, *map(str, arguments)], check=False, cwd=cwd)
-
-
 async def test_the_demo_ends_well() -> None:
     """Small, it does the whole job: exit status 0, and a table."""
-    result = await run(EXAMPLES / "demo.py", "2")
+    result = await run_script(EXAMPLES / "demo.py", "2")
 
     assert result.returncode == 0, result.stderr
     assert b"digests right" in result.stdout
@@ -95,9 +90,9 @@ async def test_copy_image_copies_all_platforms(oci_registry: NamespacedRegistry,
             f"http://{oci_registry.repository('back')}:v2",
         )
 
-        first = await run(EXAMPLES / "copy_image.py", source, layout)
-        second = await run(EXAMPLES / "copy_image.py", layout, back)
-        third = await run(EXAMPLES / "copy_image.py", layout, back)
+        first = await run_script(EXAMPLES / "copy_image.py", source, layout)
+        second = await run_script(EXAMPLES / "copy_image.py", layout, back)
+        third = await run_script(EXAMPLES / "copy_image.py", layout, back)
 
         assert [first.returncode, second.returncode, third.returncode] == [0, 0, 0], (
             first.stderr + second.stderr
@@ -119,7 +114,7 @@ async def test_copy_image_says_what_is_wrong(
     oci_registry: NamespacedRegistry, tmp_path: Path, source: str, expected: bytes
 ) -> None:
     """One line on standard error, exit status 1, and nothing written."""
-    result = await run(
+    result = await run_script(
         EXAMPLES / "copy_image.py", source.format(host=oci_registry.host), f"oci:{tmp_path}/x:v1"
     )
 
@@ -146,7 +141,9 @@ async def test_pull_for_platform_prints_manifest_and_config(oci_registry: Namesp
     async with oci.Client() as client:
         _, arm = await push_for_platforms(client.repository(oci_registry.repository()))
 
-    result = await run(EXAMPLES / "pull_for_platform.py", oci_registry.repository(), "v1", "linux/arm64")
+    result = await run_script(
+        EXAMPLES / "pull_for_platform.py", oci_registry.repository(), "v1", "linux/arm64"
+    )
 
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == {
@@ -171,8 +168,8 @@ async def test_list_tags_and_referrers_lists_both(oci_registry: NamespacedRegist
         await repo.push_manifest(bill)
     script, name = EXAMPLES / "list_tags_and_referrers.py", oci_registry.repository()
 
-    every = await run(script, name)
-    signatures = await run(script, name, "--artifact-type", "example/signature")
+    every = await run_script(script, name)
+    signatures = await run_script(script, name, "--artifact-type", "example/signature")
 
     assert [every.returncode, signatures.returncode] == [0, 0], every.stderr + signatures.stderr
     lines = signatures.stdout.decode().splitlines()
@@ -193,10 +190,10 @@ async def test_download_layer_goes_on_where_it_stopped(
     oci_registry.faults.add(Fault(method="GET", path=blob, nth=2, status=404))
     command = (EXAMPLES / "download_layer.py", oci_registry.repository(), "v1", target, "--layer", "2")
 
-    broken = await run(*command)
+    broken = await run_script(*command)
     (part,) = names_below(tmp_path)
     kept = (tmp_path / part).stat().st_size
-    again = await run(*command)
+    again = await run_script(*command)
 
     assert [broken.returncode, again.returncode] == [1, 0], broken.stderr + again.stderr
     assert b"404" in broken.stderr
@@ -212,9 +209,9 @@ async def test_files_go_there_and_back(oci_registry: NamespacedRegistry, tmp_pat
     (tmp_path / "site" / "index.html").write_text("<h1>Hello</h1>")
     script, name = EXAMPLES / "push_and_pull_files.py", f"{oci_registry.repository()}:v1"
 
-    pushed = await run(script, "push", name, tmp_path / "site")
-    pulled = await run(script, "pull", name, "--directory", tmp_path / "out")
-    again = await run(script, "pull", name, "--directory", tmp_path / "out")
+    pushed = await run_script(script, "push", name, tmp_path / "site")
+    pulled = await run_script(script, "pull", name, "--directory", tmp_path / "out")
+    again = await run_script(script, "pull", name, "--directory", tmp_path / "out")
 
     assert [pushed.returncode, pulled.returncode, again.returncode] == [0, 0, 1], (
         pushed.stderr + pulled.stderr
@@ -229,7 +226,7 @@ async def test_attach_report_attaches(oci_registry: NamespacedRegistry, tmp_path
     async with oci.Client() as client:
         repository = client.repository(oci_registry.repository())
         image = await push_image(repository, tag="v1")
-        result = await run(
+        result = await run_script(
             EXAMPLES / "attach_report.py", oci_registry.repository(), "v1", tmp_path / "report.json"
         )
         (referrer,) = await repository.referrers.get(image.digest)
@@ -255,7 +252,8 @@ class DyingClient(RegistryApp):
         if self.is_done:
             await super().__call__(scope, receive, _nowhere)
         self.reached.set()
-        await anyio.sleep_forever()
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 async def _nowhere(message: Message) -> None:
@@ -274,18 +272,13 @@ async def test_resumable_upload_survives_a_kill(tmp_path: Path, nth: int, is_don
     app = DyingClient(nth, is_done=is_done)
     async with serve_registry(app=app) as registry, oci.Client() as client:
         name = f"{registry.url}/team/app"
-        command = [
-            sys.executable,
-            str(EXAMPLES / "resumable_upload.py"),
-            str(path),
-            name,
-            "--chunk-size",
-            "100000",
-        ]
-        async with await anyio.open_process(command) as process:
+        script = EXAMPLES / "resumable_upload.py"
+        arguments = str(path), name, "--chunk-size", "100000"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_script, script, *arguments)
             await app.reached.wait()
-            process.kill()
-        again = await anyio.run_process(command, check=False)
+            tasks.cancel_scope.cancel()  # which kills it
+        again = await run_script(script, *arguments)
 
         assert again.returncode == 0, again.stderr
         assert await client.repository(name).blobs.read(oci.Digest.of(data)) == data
@@ -340,7 +333,7 @@ async def test_reading_says_what_is_wrong(
     async with oci.Client() as client:
         await push_for_platforms(client.repository(oci_registry.repository()))
 
-    result = await run(EXAMPLES / script, oci_registry.repository(), *arguments, cwd=tmp_path)
+    result = await run_script(EXAMPLES / script, oci_registry.repository(), *arguments, cwd=tmp_path)
 
     assert result.returncode == 1
     assert expected in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ class World:
 
     client: oci.Client
     registry: RunningRegistry
-    folder: Path
     image: oci.Manifest
     index: oci.Manifest
 
@@ -61,14 +61,14 @@ def stocked() -> tuple[MemoryStorage, oci.Manifest, oci.Manifest]:
 
 
 @asynccontextmanager
-async def world(profile: str, folder: Path) -> AsyncGenerator[World]:
+async def world(profile: str) -> AsyncGenerator[World]:
     storage, image, index = stocked()
     auth = TokenAuth(users={"ann": "secret"})
     async with (
         serve_registry(profile=profile, auth=auth, storage=storage) as registry,
         oci.Client(auth_provider=ann, retry=oci.RetryPolicy(base_delay=0.001)) as client,
     ):
-        yield World(client, registry, folder, image, index)
+        yield World(client, registry, image, index)
 
 
 async def ping(world: World) -> None:
@@ -122,9 +122,10 @@ async def push_nothing(world: World) -> None:
 
 
 async def push_file(world: World) -> None:
-    path = world.folder / "layer"
-    path.write_bytes(b"from a file")
-    descriptor = await world.repository().blobs.push(path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "layer"
+        path.write_bytes(b"from a file")
+        descriptor = await world.repository().blobs.push(path)
     assert await world.repository().blobs.read(descriptor) == b"from a file"
 
 
@@ -364,10 +365,10 @@ REFUSED: dict[tuple[str, Callable[[World], Awaitable[None]]], type[oci.OCIError]
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_every_operation_at_every_registry(
-    profile: str, operation: Callable[[World], Awaitable[None]], tmp_path: Path
+    profile: str, operation: Callable[[World], Awaitable[None]]
 ) -> None:
     """It works or raises the error of the table, after few requests, and leaves no upload behind."""
-    async with world(profile, tmp_path) as here:
+    async with world(profile) as here:
         error = REFUSED.get((profile, operation))
         if error is None:
             await operation(here)
@@ -400,9 +401,9 @@ async def test_mount_from_where_we_may_not_read() -> None:
         assert len(posts) <= 4
 
 
-async def test_pulls_beyond_the_limit(tmp_path: Path) -> None:
+async def test_pulls_beyond_the_limit() -> None:
     """Docker Hub's 429 is an error that says so, after our patience; HEAD goes on working."""
-    async with world("docker-hub", tmp_path) as here:
+    async with world("docker-hub") as here:
         for _ in range(100):
             await here.repository().manifests.get("v1")
         with pytest.raises(oci.TooManyRequests) as caught:

@@ -170,6 +170,7 @@ async def test_limits_of_reading_a_part(filled: oci.Repository, blob: oci.Descri
         assert await reader.read(limit=10) == DATA[-10:]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_slow_body_is_left(filled: oci.Repository, registry: RunningRegistry) -> None:
     """One that comes with less than the minimum rate is taken for broken, and goes on over another connection."""
     filled.registry.sender.timeouts = oci.Timeouts(minimum_rate=1_000_000, rate_window=0.05)

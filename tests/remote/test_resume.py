@@ -149,6 +149,7 @@ async def test_other_bytes_after_a_break_are_found(client: oci.Client) -> None:
             await _all_of(client.registry(server.url).repository("a"))
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_silence_in_a_body_is_a_break(repo: oci.Repository, registry: RunningRegistry) -> None:
     """A server that says nothing more is left, and asked for the rest."""
     await repo.blobs.push(DATA)

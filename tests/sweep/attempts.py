@@ -100,7 +100,6 @@ async def _attempt_all(aims: Iterable[Aim]) -> list[Outcome]:
         return outcomes
     finally:
         faulthandler.cancel_dump_traceback_later()
-        gc.unfreeze()
 
 
 async def _attempt(aim: Aim) -> Outcome:

@@ -114,8 +114,11 @@ class Answer:
 
 
 @pytest.fixture(params=["memory", "directory"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryStorage | DirectoryStorage:
-    return MemoryStorage() if request.param == "memory" else DirectoryStorage(tmp_path / "registry")
+def storage(request: pytest.FixtureRequest) -> MemoryStorage | DirectoryStorage:
+    if request.param == "memory":
+        return MemoryStorage()
+    folder: Path = request.getfixturevalue("tmp_path")
+    return DirectoryStorage(folder / "registry")
 
 
 @pytest.fixture

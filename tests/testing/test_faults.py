@@ -263,6 +263,7 @@ async def test_slow_body(remote: Remote, registry: RunningRegistry) -> None:
         assert first + await answer.read() == DATA
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_delay(remote: Remote, registry: RunningRegistry) -> None:
     """A delayed request waits, and others do not."""
     registry.faults.add(Fault(path="/v2/", delay=3600))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import ssl
 import subprocess
@@ -30,11 +31,34 @@ ROOT = Path(__file__).parents[2]
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-def run_tests(tmp_path: Path, source: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a test module in a pytest of its own, with the plugin that the package registers."""
+PLUGIN = "oci_distribution.testing.plugin"
+
+
+def run_tests(
+    tmp_path: Path, source: str, *options: str, plugins: str = PLUGIN
+) -> subprocess.CompletedProcess[str]:
+    """Run a test module in a pytest of its own.
+
+    Args:
+        tmp_path: Where.
+        source: The module.
+        options: Those of pytest.
+        plugins: Names, with commas between: others that happen to be installed take their time. With none,
+            they are all there, and ours as the package registers it.
+    """
     (tmp_path / "test_it.py").write_text(textwrap.dedent(source))
+    (tmp_path / "pytest.ini").touch()  # what lies in a folder above is none of its business
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-W", "error", *options]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+    only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": plugins} if plugins else {}
+    return subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | only,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
 
 
 def get(url: str, method: str = "GET") -> int:
@@ -64,6 +88,7 @@ def test_fixture_is_simply_there(tmp_path: Path) -> None:
                 assert answer.status == 202
             assert oci_registry.requests.lines() == [f"POST /v2/{name}/blobs/uploads/ -> 202"]
         """,
+        plugins="",
     )
     assert "1 passed" in result.stdout, result.stdout + result.stderr
 
@@ -82,6 +107,7 @@ def test_fixtures_in_parallel(tmp_path: Path) -> None:
         """,
         "-n",
         "2",
+        plugins=f"xdist.plugin,{PLUGIN}",
     )
     assert "6 passed" in result.stdout, result.stdout + result.stderr
 
@@ -126,8 +152,7 @@ def test_without_the_extra(tmp_path: Path, missing: str) -> None:
 def test_plugin_may_be_asked_for_by_name() -> None:
     """pytest knows a plugin by one name: another for the same module, as in `pytest_plugins`, ends it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    plugin = "oci_distribution.testing.plugin"
-    assert project["entry-points"]["pytest11"] == {plugin: plugin}
+    assert project["entry-points"]["pytest11"] == {PLUGIN: PLUGIN}
 
 
 def test_plugin_costs_nothing_before_use() -> None:
