@@ -12,6 +12,7 @@ import pytest
 import oci_distribution as oci
 from oci_distribution.testing import Fault, RunningRegistry, TokenAuth, serve_registry
 from tests.disk import names_below
+from tests.hostile import Exchange, hostile
 
 DATA = bytes(range(256)) * 1000
 DIGEST = oci.Digest.of(DATA)
@@ -195,6 +196,35 @@ async def test_smallest_chunk_of_a_registry() -> None:
             await writer.write(DATA)
             await writer.commit()
         assert [size for method, size in sent(registry) if method == "PATCH"] == [120_000, 120_000, 16_000]
+
+
+async def test_producer_is_slowed_down(client: oci.Client) -> None:
+    """A write that fills a chunk returns when the registry has it, and not before."""
+    reached, go_on = anyio.Event(), anyio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        if exchange.method == "PATCH":
+            reached.set()
+            await go_on.wait()
+        status = {"POST": 202, "PATCH": 202, "PUT": 201}.get(exchange.method, 200)
+        await exchange.answer(status, headers=[("Location", "/upload")])
+
+    written: list[int] = []
+
+    async def produce(writer: oci.BlobWriter) -> None:
+        for _ in range(3):
+            await writer.write(DATA[: CHUNK // 2])
+            written.append(writer.size)
+
+    async with hostile(script) as server:
+        repo = client.registry(server.url).repository("a")
+        async with repo.blobs.writer(chunk_size=CHUNK) as writer, anyio.create_task_group() as tasks:
+            tasks.start_soon(produce, writer)
+            await reached.wait()
+            assert written == [CHUNK // 2]
+            go_on.set()
+    assert len(written) == 3
 
 
 async def test_suspend_leaves_the_upload(repo: oci.Repository, registry: RunningRegistry) -> None:
