@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import lru_cache
 from typing import NamedTuple, Self
 
 from oci_distribution.auth.cache import (
@@ -297,9 +296,4 @@ class Authorizer(Unpicklable):
 
 def _whose(need: _Need) -> tuple[str, str | None]:
     """Return what the provider is asked for: credentials may differ between a registry's repositories."""
-    return need.registry, _repository_in(need.scope)
-
-
-@lru_cache(maxsize=1024)
-def _repository_in(scope: str) -> str | None:
-    return Scope.parse(scope).repository
+    return need.registry, Scope.parse(need.scope).repository

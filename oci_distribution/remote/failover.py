@@ -76,8 +76,6 @@ async def asked_in_turn(
         ask: Asks one place; given a registry and the repository's name at it.
         by_digest: Whether the answer can be checked, which every mirror is trusted for.
     """
-    if not registry.host.mirrors:
-        return await ask(registry, repository)
     *mirrors, _ = places(registry.sender, registry.host, repository, by_digest=by_digest)
     for place in mirrors:
         try:
