@@ -101,6 +101,7 @@ async def push_files(
         SizeMismatch: A file changed meanwhile.
     """
     entries = _entries(files)
+    # Made once before anything is pushed: what is wrong with the rest is said now.
     pack_manifest(artifact_type=artifact_type, config=config, subject=subject, annotations=annotations)
     for entry in entries:
         with mapped_os_errors(entry.path):

@@ -21,7 +21,12 @@ from oci_distribution.errors import (
 from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
-from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, parse_content_length, parse_media_type
+from oci_distribution.spec.headers import (
+    DOCKER_CONTENT_DIGEST,
+    entity_tag,
+    parse_content_length,
+    parse_media_type,
+)
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType, is_index
 from oci_distribution.spec.models import Descriptor, ImageManifest, Platform
@@ -154,7 +159,7 @@ async def get_if_changed(
     answer = await registry.ask(
         endpoints.get_manifest_unless(repository, reference),
         limit=registry.max_manifest,
-        headers=[("If-None-Match", f'"{known}"')],
+        headers=[("If-None-Match", entity_tag(known))],
     )
     if answer.status == 304:
         return None

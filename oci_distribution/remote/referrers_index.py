@@ -25,6 +25,7 @@ from oci_distribution.errors import (
 )
 from oci_distribution.remote import manifests, referrers
 from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.headers import entity_tag
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.models import Descriptor, ImageIndex, ImageManifest
 
@@ -44,6 +45,7 @@ SETTLING: Final = 0.2
 SETTLING_FACTOR: Final = 4.0
 """How many times as long as our own change took others are given to end theirs."""
 _CONFLICT = frozenset({409, 412})
+_NOT_THERE: Final = ("If-None-Match", "*")
 
 
 @dataclass(eq=False, slots=True)
@@ -159,15 +161,8 @@ class _List:
 
     async def _replace(self, old: Manifest | None, new: Manifest) -> ResponseError | None:
         """Write the list, if it is still the one that was read; return why it could not be."""
-        condition = ("If-None-Match", "*") if old is None else ("If-Match", f'"{old.digest}"')
-        try:
-            await manifests.put(self._registry, self._repository, new, self._tag, condition=condition)
-        except ResponseError as error:
-            if error.status not in _CONFLICT:
-                raise
-            self._registry.learned.conditional_puts = True
-            return error
-        return None
+        condition = _NOT_THERE if old is None else ("If-Match", entity_tag(old.digest))
+        return await self._put(new, self._tag, condition)
 
     async def _is_guarded(self, written: Manifest) -> bool:
         """Say whether the registry honours conditions, so that nobody can have overwritten the list unseen.
@@ -176,18 +171,22 @@ class _List:
         """
         learned = self._registry.learned
         if learned.conditional_puts is None:
-            condition = ("If-None-Match", "*")
-            try:
-                await manifests.put(
-                    self._registry, self._repository, written, written.digest, condition=condition
-                )
-            except ResponseError as error:
-                if error.status not in _CONFLICT:
-                    raise
-                learned.conditional_puts = True
-            else:
-                learned.conditional_puts = False
+            refusal = await self._put(written, written.digest, _NOT_THERE)
+            learned.conditional_puts = refusal is not None
         return learned.conditional_puts
+
+    async def _put(
+        self, manifest: Manifest, reference: str, condition: tuple[str, str]
+    ) -> ResponseError | None:
+        """Store a manifest where a condition holds; return the refusal where it does not."""
+        try:
+            await manifests.put(self._registry, self._repository, manifest, reference, condition=condition)
+        except ResponseError as error:
+            if error.status not in _CONFLICT:
+                raise
+            self._registry.learned.conditional_puts = True
+            return error
+        return None
 
 
 def _changed(old: Manifest | None, changes: list[_Change]) -> Manifest | None:

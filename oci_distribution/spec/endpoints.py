@@ -207,7 +207,15 @@ def patch_upload(name: str, location: str, *, start: int, length: int) -> Endpoi
         start: Position of the chunk's first byte.
         length: Bytes of the chunk, at least 1.
     """
-    headers = (_OCTETS, ("Content-Range", chunk_range(start, length)))
+    return _patch(name, location, ("Content-Range", chunk_range(start, length)))
+
+
+def stream_upload(name: str, location: str) -> Endpoint:
+    """`PATCH <location>` with the whole blob, as a stream without a range. In doubt, begin again."""
+    return _patch(name, location)
+
+
+def _patch(name: str, location: str, *headers: tuple[str, str]) -> Endpoint:
     return Endpoint(
         "PATCH",
         location,
@@ -216,13 +224,8 @@ def patch_upload(name: str, location: str, *, start: int, length: int) -> Endpoi
         Kind.UPLOAD,
         repeatable=False,
         unknown=BlobUploadUnknown,
-        headers=headers,
+        headers=(_OCTETS, *headers),
     )
-
-
-def stream_upload(name: str, location: str) -> Endpoint:
-    """`PATCH <location>` with the whole blob, as a stream without a range. In doubt, begin again."""
-    return replace(patch_upload(name, location, start=0, length=1), headers=(_OCTETS,))
 
 
 def put_upload(name: str, location: str, digest: str) -> Endpoint:
