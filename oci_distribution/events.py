@@ -14,6 +14,8 @@ from dataclasses import dataclass
 __all__ = [
     "Event",
     "EventSink",
+    "Paused",
+    "RateLimitLow",
     "RequestFailed",
     "RequestSent",
     "ResponseReceived",
@@ -72,6 +74,33 @@ class RetryScheduled(Event):
     attempt: int
     reason: str
     delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paused(Event):
+    """A request waits for some `seconds` until its `host` may be asked, before it leaves.
+
+    `reason` is `retry-after` (the host asked one of us to wait, and means all), `requests-per-second` (the
+    user's limit), `rate-limit` (what is left of it is spread over the time until there is more) or
+    `refused-before` (the host answered 429, and gets as many as it let through).
+    """
+
+    host: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitLow(Event):
+    """A host's rate limit is nearly used up, and it takes too long (or is not known) until there is more.
+
+    Nothing is slowed down: `remaining` requests of `limit` go as fast as ever, `reset` is in seconds.
+    """
+
+    host: str
+    remaining: int
+    limit: int | None
+    reset: float | None
 
 
 _sinks: ContextVar[tuple[EventSink, ...]] = ContextVar("oci_distribution_sinks", default=())

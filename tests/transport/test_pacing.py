@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from oci_distribution.spec.endpoints import Kind
-from oci_distribution.transport.pacing import Pace, Slots, Timing
+from oci_distribution.transport.pacing import Limits, Pace, Slots, Timing
 
 
 class Clock:
@@ -25,23 +25,28 @@ class Clock:
         return Timing(now=lambda: self.now, sleep=self.sleep, random=lambda: 0.0)
 
 
+def new_pace(clock: Clock | None = None, slots: Slots | None = None, limits: Limits | None = None) -> Pace:
+    timing = (clock or Clock()).timing
+    return Pace("registry.test", slots or Slots(), limits or Limits(), timing=timing)
+
+
 async def test_a_budget_lets_so_many_through_and_the_next_waits() -> None:
     """The third of two slots is free only when one is given back."""
-    pace = Pace(Slots(requests=2), Clock().timing)
+    pace = new_pace(slots=Slots(requests=2))
     first = await pace.acquire(Kind.REQUEST)
     await pace.acquire(Kind.REQUEST)
     with anyio.move_on_after(0) as scope:
         await pace.acquire(Kind.REQUEST)
     assert scope.cancelled_caught
 
-    first()
+    first.release()
 
     await pace.acquire(Kind.REQUEST)
 
 
 async def test_kinds_do_not_wait_for_each_other() -> None:
     """Reading, writing and small requests have budgets of their own."""
-    pace = Pace(Slots(requests=1, downloads=1, uploads=1), Clock().timing)
+    pace = new_pace(slots=Slots(requests=1, downloads=1, uploads=1))
 
     for kind in Kind:
         await pace.acquire(kind)
@@ -50,7 +55,7 @@ async def test_kinds_do_not_wait_for_each_other() -> None:
 async def test_a_host_that_asked_for_a_pause_is_left_alone_by_all() -> None:
     """A `Retry-After` that one task got holds for every other."""
     clock = Clock()
-    pace = Pace(Slots(), clock.timing)
+    pace = new_pace(clock)
     pace.hold_off(7.0)
     pace.hold_off(3.0)
 
@@ -69,7 +74,8 @@ async def test_nobody_sleeps_with_a_slot() -> None:
         asleep.set()
         await anyio.sleep_forever()
 
-    pace = Pace(Slots(requests=1), Timing(now=lambda: clock.now, sleep=sleep, random=lambda: 0.0))
+    timing = Timing(now=lambda: clock.now, sleep=sleep, random=lambda: 0.0)
+    pace = Pace("registry.test", Slots(requests=1), Limits(), timing=timing)
     pace.hold_off(5.0)
     async with anyio.create_task_group() as group:
         group.start_soon(pace.acquire, Kind.REQUEST)
