@@ -37,7 +37,7 @@ from oci_distribution.spec.headers import (
 from oci_distribution.spec.urls import resolve_url
 from oci_distribution.transport.answers import SMALL_ANSWER, Answer
 from oci_distribution.transport.calls import Body, Host
-from oci_distribution.transport.deadline import without_deadline
+from oci_distribution.transport.deadline import doing, without_deadline
 from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.sender import Sender
 
@@ -119,6 +119,7 @@ class UploadTarget:
     async def _start(
         self, endpoint: Endpoint, digest: Digest | None, body: bytes | None
     ) -> OpenUpload | None:
+        doing("waiting for the upload to be opened")
         with without_deadline():
             starting = asyncio.ensure_future(self.request(endpoint, body))
         try:

@@ -108,6 +108,8 @@ class DeadlineStream(httpx.AsyncByteStream):
                 stack.push_async_callback(aclose)
             while True:
                 self._deadline.doing = "reading the answer's body"
+                if self._deadline.left <= 0:
+                    raise self._deadline.exceeded(self._context)  # what is here already is not waited for
                 with self._deadline.enforced(self._context):
                     piece = await anext(pieces, None)
                 if piece is None:
