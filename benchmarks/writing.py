@@ -93,8 +93,8 @@ async def make_image(path: Path) -> None:
 def compare_small(place: Place, folder: Path, rounds: int) -> bool:
     """Push an image of many small blobs, and with oras and crane.
 
-    The limit is crane's time: the engine alone, which sends no more than these requests and checks nothing, takes
-    as long as oras, and so is all that is left to gain.
+    The limit is crane's time: the engine alone, which sends no more than these requests and checks nothing,
+    takes as long as oras, and that is all there is to gain.
     """
     oras, crane = require("oras"), require("crane")
     layout = folder / "layout"
