@@ -30,6 +30,8 @@ REFUSALS = frozenset({TOO_MANY, 503})
 """Statuses that say that it is too much at once."""
 NOTICED = 0.01
 """Seconds from which on a wait is worth an event."""
+PATIENCE, LOOK_EVERY = 64, 16
+"""Answers of a host, none of which tells a rate limit, after which only one in so many is looked at."""
 _NAME_LENGTHS = frozenset(map(len, RATE_LIMIT_NAMES))
 
 
@@ -97,11 +99,13 @@ class Pace:
         self._max_wait = max_wait
         self._requests_per_second = limits.requests_per_second
         self._learned = LearnedRate(timing.now)
+        self.note_success = self._learned.succeeded
         self._spread: float | None = None
         self._spread_until = 0.0
         self._closed_until = 0.0
         self._is_limited = limits.requests_per_second is not None
         self._was_low = False
+        self._silent = 0
         self._turns = Turns(timing, self._rate)
         self._budgets = {
             Kind.REQUEST: Budget(slots.requests),
@@ -182,11 +186,10 @@ class Pace:
             self._closed_until = max(self._closed_until, self._timing.now() + seconds)
             self._is_limited = True
 
-    def note_success(self, budget: Budget) -> None:
-        """Take more at once again, where a refusal has made it less."""
-        if budget.size < budget.most:
-            budget.grow()
-        self._learned.succeeded()
+    def charge(self, count: int) -> None:
+        """Note bytes that are written at once, for which what follows has to make up."""
+        if self.writes is not None:
+            self.writes.charge(count)
 
     def note_refusal(self, budget: Budget, epoch: int, status: int, wait: float) -> None:
         """Take less at once, and in a second: once for all that was refused together."""
@@ -195,8 +198,22 @@ class Pace:
             self._learned.refused(min(wait, self._max_wait))
             self._is_limited = True
 
-    def note_rate_limit(self, told: RateLimit) -> None:
-        """Take note of a rate limit, and slow down before it is reached."""
+    def note_headers(self, headers: httpx.Headers) -> None:
+        """Take note of a rate limit that an answer tells; where none does, only some are looked at."""
+        self._silent += 1
+        if self._silent > PATIENCE and self._silent % LOOK_EVERY:
+            return
+        for name, _ in headers.raw:
+            # By the length first: most hosts have no such header.
+            if len(name) in _NAME_LENGTHS and name.lower() in RATE_LIMIT_NAMES:
+                told = parse_rate_limit(headers)
+                if told is not None:
+                    self._silent = 0
+                    self._note_rate_limit(told)
+                return
+
+    def _note_rate_limit(self, told: RateLimit) -> None:
+        """Slow down before a limit is reached."""
         before, self.rate_limit = self.rate_limit, told
         under_way = sum(budget.used for budget in self._budgets.values())
         if told.remaining > max(under_way, (told.limit or 0) / 10):
@@ -241,11 +258,7 @@ class Admission:
             wait = parse_retry_after(headers.get("Retry-After")) or 0.0
             self._pace.note_refusal(self._budget, self._epoch, status, wait)
         else:
-            self._pace.note_success(self._budget)
-        for name, _ in headers.raw:
-            # By the length first: this is done for every answer, and most hosts have no such header.
-            if len(name) in _NAME_LENGTHS and name.lower() in RATE_LIMIT_NAMES:
-                told = parse_rate_limit(headers)
-                if told is not None:
-                    self._pace.note_rate_limit(told)
-                return
+            if self._budget.size < self._budget.most:
+                self._budget.grow()
+            self._pace.note_success()
+        self._pace.note_headers(headers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import httpx
@@ -198,15 +199,19 @@ class Sender:
                 own is not tried again.
         """
         attempts: list[Attempt] = []
+        if self.deadline() is None:
+            return await self._until_it_succeeds(host, endpoint, once, attempts)
+        trying = partial(self._until_it_succeeds, host, endpoint, once, attempts)
+        return await self.within_total(host, endpoint, trying, attempts)
 
-        async def until_it_succeeds() -> T:
-            while True:
-                try:
-                    return await once(len(attempts) + 1)
-                except RequestError as error:
-                    await self.wait_to_repeat(host, endpoint, error, attempts)
-
-        return await self.within_total(host, endpoint, until_it_succeeds, attempts)
+    async def _until_it_succeeds(
+        self, host: Host, endpoint: Endpoint, once: Callable[[int], Awaitable[T]], attempts: list[Attempt]
+    ) -> T:
+        while True:
+            try:
+                return await once(len(attempts) + 1)
+            except RequestError as error:
+                await self.wait_to_repeat(host, endpoint, error, attempts)
 
     async def within_total(
         self,
@@ -357,7 +362,8 @@ class Sender:
                 response = await self.http.send(
                     request, stream=True, auth=self.auth if call.is_home else None, follow_redirects=False
                 )
-            self._guard(call, response, context, deadline)
+            if deadline is not None or (call.host.limits or self.limits).bytes_per_second is not None:
+                self._guard(call, response, context, deadline)
             answer = OpenAnswer(response, call.url, context, held, request.stream)
             admission.answered(answer.status, answer.headers)
             self._note_received(call, context, response.status_code, began)
@@ -382,8 +388,7 @@ class Sender:
         stream: httpx.AsyncByteStream = httpx.ByteStream(b"")
         if isinstance(call.body, bytes):
             stream = httpx.ByteStream(call.body)
-            if (cap := self._home_pace(call).writes) is not None:
-                cap.charge(len(call.body))
+            self._home_pace(call).charge(len(call.body))
             headers.append(("Content-Length", str(len(call.body))))
         elif call.body is not None:
             held.bodies = AsyncExitStack()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,9 +11,7 @@ import pytest
 
 import oci_distribution as oci
 from oci_distribution.testing import Fault, RunningRegistry, TokenAuth, serve_registry
-from oci_distribution.transport.engine import AiohttpTransport
-from oci_distribution.transport.pacing import Timing
-from tests.sweep.clock import JumpingLoop
+from tests.jumping import JUMPING, jumping_client
 
 TOTAL = 5.0
 DATA = bytes(range(256)) * 2000
@@ -22,7 +19,7 @@ DATA = bytes(range(256)) * 2000
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": JumpingLoop}
+    return JUMPING
 
 
 @pytest.fixture
@@ -36,13 +33,8 @@ async def patient(
     registry: RunningRegistry, slots: oci.Slots | None = None, auth_provider: oci.AuthProvider | None = None
 ) -> AsyncGenerator[oci.Repository]:
     """Open a client that takes 5 seconds for an operation; nothing may be left in use at its end."""
-    async with oci.Client(
-        transport=AiohttpTransport(proxies={}),
-        timeouts=oci.Timeouts(total=TOTAL),
-        slots=slots,
-        auth_provider=auth_provider,
-    ) as client:
-        client._sender.timing = Timing(now=asyncio.get_running_loop().time)
+    timeouts = oci.Timeouts(total=TOTAL)
+    async with jumping_client(timeouts=timeouts, slots=slots, auth_provider=auth_provider) as client:
         yield client.repository(f"{registry.host}/team/app")
         for pace in client._sender._paces.values():
             assert [budget.used for budget in pace._budgets.values()] == [0, 0, 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,10 +12,9 @@ import pytest
 import oci_distribution as oci
 from oci_distribution.spec.endpoints import Kind
 from oci_distribution.testing import RunningRegistry, serve_registry
-from oci_distribution.transport.engine import AiohttpTransport
 from oci_distribution.transport.metering import ByteCap
 from oci_distribution.transport.pacing import Timing
-from tests.sweep.clock import JumpingLoop
+from tests.jumping import JUMPING, jumping_client
 
 RATE = 100_000
 DATA = bytes(range(256)) * 4000
@@ -24,14 +22,13 @@ DATA = bytes(range(256)) * 4000
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": JumpingLoop}
+    return JUMPING
 
 
 @asynccontextmanager
 async def capped(registry: RunningRegistry, rate: float = RATE) -> AsyncGenerator[oci.Repository]:
     hosts = {registry.host: oci.HostConfig(limits=oci.Limits(bytes_per_second=rate))}
-    async with oci.Client(transport=AiohttpTransport(proxies={}), hosts=hosts) as client:
-        client._sender.timing = Timing(now=asyncio.get_running_loop().time)
+    async with jumping_client(hosts=hosts) as client:
         yield client.repository(f"{registry.host}/team/app")
 
 
@@ -142,7 +139,7 @@ def test_a_turn_is_neither_too_small_nor_too_large(rate: float, step: int) -> No
 
 async def stored(registry: RunningRegistry, data: bytes) -> oci.Descriptor:
     """Put a blob there without a cap."""
-    async with oci.Client(transport=AiohttpTransport(proxies={})) as client:
+    async with jumping_client() as client:
         return await client.repository(f"{registry.host}/team/app").blobs.push(data)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -13,9 +10,7 @@ import pytest
 import oci_distribution as oci
 from oci_distribution.spec.endpoints import Kind
 from oci_distribution.testing import Fault, RunningRegistry, serve_registry
-from oci_distribution.transport.engine import AiohttpTransport
-from oci_distribution.transport.pacing import Timing
-from tests.sweep.clock import JumpingLoop
+from tests.jumping import JUMPING, jumping_client
 
 TASKS, RATE = 500, 20
 
@@ -23,14 +18,7 @@ TASKS, RATE = 500, 20
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """A loop whose clock jumps where nothing happens: client and server see half a minute pass in a second."""
-    return "asyncio", {"loop_factory": JumpingLoop}
-
-
-@asynccontextmanager
-async def new_client(hosts: Mapping[str, oci.HostConfig] | None = None) -> AsyncGenerator[oci.Client]:
-    async with oci.Client(transport=AiohttpTransport(proxies={}), hosts=hosts) as client:
-        client._sender.timing = Timing(now=asyncio.get_running_loop().time)
-        yield client
+    return JUMPING
 
 
 async def ping_often(client: oci.Client, registry: RunningRegistry, count: int) -> float:
@@ -52,7 +40,7 @@ async def ping_often(client: oci.Client, registry: RunningRegistry, count: int) 
 )
 async def test_a_storm_goes_at_the_rate_that_the_host_allows(refusal: dict[str, Any]) -> None:
     """500 tasks at 20 requests a second: all succeed, hardly later than they must, and few are refused."""
-    async with serve_registry() as registry, new_client() as client:
+    async with serve_registry() as registry, jumping_client() as client:
         registry.faults.add(Fault(per_second=RATE, **refusal))
         took = await ping_often(client, registry, TASKS)
         refused = registry.requests.count("GET", "/v2/", status=429)
@@ -63,7 +51,7 @@ async def test_a_storm_goes_at_the_rate_that_the_host_allows(refusal: dict[str, 
 
 async def test_another_host_is_not_affected() -> None:
     """While one host refuses, a hundred requests to another go as if nothing were."""
-    async with serve_registry() as busy, serve_registry() as idle, new_client() as client:
+    async with serve_registry() as busy, serve_registry() as idle, jumping_client() as client:
         busy.faults.add(Fault(per_second=RATE, status=429, retry_after=1))
         async with anyio.create_task_group() as group:
             group.start_soon(ping_often, client, busy, 100)
@@ -81,7 +69,7 @@ async def test_a_host_whose_limit_is_known_never_refuses() -> None:
     async with serve_registry() as registry:
         registry.faults.add(Fault(per_second=RATE, status=429))
         hosts = {registry.host: oci.HostConfig(limits=oci.Limits(requests_per_second=RATE))}
-        async with new_client(hosts=hosts) as client:
+        async with jumping_client(hosts=hosts) as client:
             took = await ping_often(client, registry, 200)
         refused = registry.requests.count("GET", "/v2/", status=429)
 
@@ -91,7 +79,7 @@ async def test_a_host_whose_limit_is_known_never_refuses() -> None:
 
 async def test_slots_come_back_after_a_storm() -> None:
     """When a host has stopped refusing, as much goes at once as before."""
-    async with serve_registry() as registry, new_client() as client:
+    async with serve_registry() as registry, jumping_client() as client:
         fault = registry.faults.add(Fault(per_second=RATE, status=429, retry_after=1))
         await ping_often(client, registry, 100)
         registry.faults.remove(fault)
