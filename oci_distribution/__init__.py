@@ -220,18 +220,23 @@ if TYPE_CHECKING:
     from oci_distribution.events import (
         EventSink as EventSink,
     )
+    from oci_distribution.events import Redirected as Redirected
+    from oci_distribution.events import RequestEvent as RequestEvent
     from oci_distribution.events import (
         RequestFailed as RequestFailed,
     )
     from oci_distribution.events import (
         RequestSent as RequestSent,
     )
+    from oci_distribution.events import ResponseEnded as ResponseEnded
     from oci_distribution.events import (
         ResponseReceived as ResponseReceived,
     )
     from oci_distribution.events import (
         RetryScheduled as RetryScheduled,
     )
+    from oci_distribution.events import TokenReceived as TokenReceived
+    from oci_distribution.events import TokenRequested as TokenRequested
     from oci_distribution.events import (
         observe as observe,
     )
@@ -315,6 +320,7 @@ if TYPE_CHECKING:
     from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
     from oci_distribution.transport.pacing import Slots as Slots
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
+    from oci_distribution.transport.warned import RegistryWarning as RegistryWarning
 
 __all__ = [
     "DOCKER_CONTENT_DIGEST",
@@ -396,16 +402,20 @@ __all__ = [
     "PushOutcome",
     "RangeInvalid",
     "ReadableStore",
+    "Redirected",
     "Reference",
     "Referrers",
     "Registry",
     "RegistryAuth",
     "RegistryHTTPClient",
+    "RegistryWarning",
     "Repository",
     "RequestContext",
     "RequestError",
+    "RequestEvent",
     "RequestFailed",
     "RequestSent",
+    "ResponseEnded",
     "ResponseError",
     "ResponseReceived",
     "RetryPolicy",
@@ -427,7 +437,9 @@ __all__ = [
     "TokenCache",
     "TokenError",
     "TokenOptions",
+    "TokenReceived",
     "TokenRequest",
+    "TokenRequested",
     "TokenResponse",
     "TooManyRequests",
     "Transferred",
@@ -473,7 +485,10 @@ _HOMES: Final = {
         "ResponseError SizeInvalid SizeMismatch StoreError TLSError TagExists TagInvalid TimeoutExceeded "
         "TokenError TooManyRequests TransportError Unauthorized Unsupported UnsupportedError"
     ),
-    "events": "Event EventSink RequestFailed RequestSent ResponseReceived RetryScheduled observe",
+    "events": (
+        "Event EventSink Redirected RequestEvent RequestFailed RequestSent ResponseEnded ResponseReceived "
+        "RetryScheduled TokenReceived TokenRequested observe"
+    ),
     "mirror.copy": "copy",
     "mirror.progress": "CopyOutcome Discovered Finished Transferred",
     "mirror.report": "CopyReport",
@@ -500,6 +515,7 @@ _HOMES: Final = {
     "transport.hosts": "HostConfig Mirror",
     "transport.http_client": "RegistryHTTPClient",
     "transport.pacing": "Slots",
+    "transport.warned": "RegistryWarning",
     "transport.retry": "RetryPolicy",
     "transport.calls": "Timeouts UploadRules",
 }

@@ -130,7 +130,8 @@ class BlobBody:
         if isinstance(error, ContentError):
             exclude(self._sender, self._home, self._host, error)
         else:
-            emit(MirrorFailed(self._home.registry, self._host.registry, str(error), excluded=False))
+            failed = MirrorFailed(self._home.registry, self._host.registry, str(error), excluded=False)
+            emit(failed, self._sender.observer)
         self._at += 1
         self._etag = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from oci_distribution.auth.httpx_auth import RegistryAuth
 from oci_distribution.content.layout import Layout
 from oci_distribution.content.protocols import Store
 from oci_distribution.errors import InvalidReference
+from oci_distribution.events import EventSink
 from oci_distribution.remote.registry import MAX_MANIFEST, Registry
 from oci_distribution.remote.repository import Repository
 from oci_distribution.spec.reference import Reference, check_registry, check_tag, split_scheme
@@ -28,6 +29,7 @@ from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClien
 from oci_distribution.transport.pacing import Slots
 from oci_distribution.transport.retry import RetryPolicy
 from oci_distribution.transport.sender import Sender
+from oci_distribution.transport.warned import RegistryWarning, Warned
 
 __all__ = ["Client", "Default"]
 
@@ -61,6 +63,10 @@ class Client:
         slots: How many requests a host gets at once.
         trusted_origins: Where registries may send us although our rules forbid it, `https://10.0.0.7:8443`.
         max_manifest: Longest manifest to take in, in bytes.
+        observer: Hears the events of every request of this client, from whatever task; `observe` hears
+            those of one context, and progress, which belongs to a job.
+        on_warning: Shows what a registry warns of, each text once; by default `warnings.warn`. What it raises
+            comes out of the call that was warned.
 
     Raises:
         ValueError: Arguments that exclude each other, or an origin that is none.
@@ -83,6 +89,8 @@ class Client:
         slots: Slots | None = None,
         trusted_origins: Collection[str] = (),
         max_manifest: int = MAX_MANIFEST,
+        observer: EventSink | None = None,
+        on_warning: Callable[[RegistryWarning], object] | None = None,
     ) -> None:
         if http is not None and transport is not None:
             msg = "give either http or transport: a client of yours has its own transport"
@@ -102,6 +110,8 @@ class Client:
             timeouts=timeouts or Timeouts(),
             slots=slots or Slots(),
             trusted_origins=trusted,
+            observer=observer,
+            warned=Warned(on_warning),
         )
         if auth is None:
             authorizer = Authorizer(

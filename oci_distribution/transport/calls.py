@@ -6,13 +6,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import httpx
 
 from oci_distribution.errors import RequestContext, redact_url
 from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
+
+if TYPE_CHECKING:
+    from oci_distribution.transport.watch import Watch
 
 __all__ = [
     "Body",
@@ -140,6 +143,8 @@ class Call:
     attempt: int = 1
     is_home: bool = True
     """Whether it goes to the registry itself, for what we asked for: only then it may be authorised."""
+    watch: Watch | None = None
+    """Tells what becomes of it; None when nobody listens."""
 
     def sent_to(self, url: str) -> Call:
         """Return the same request at a place that the registry named."""

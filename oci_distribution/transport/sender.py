@@ -27,14 +27,7 @@ from oci_distribution.errors import (
     TokenError,
     redact_url,
 )
-from oci_distribution.events import (
-    RequestFailed,
-    RequestSent,
-    ResponseReceived,
-    RetryScheduled,
-    emit,
-    listening,
-)
+from oci_distribution.events import EventSink, RetryScheduled, emit, observe
 from oci_distribution.spec.endpoints import Endpoint
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.urls import Origin, resolve_url
@@ -50,9 +43,12 @@ from oci_distribution.transport.calls import (
     split_url,
 )
 from oci_distribution.transport.failures import mapped_failures, response_error
+from oci_distribution.transport.home import Home
 from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.pacing import Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
+from oci_distribution.transport.warned import Warned
+from oci_distribution.transport.watch import watch
 
 __all__ = ["Sender"]
 
@@ -85,6 +81,9 @@ class Sender:
         timeouts: How long a host may stay silent.
         trusted_origins: Where registries may send us in any case.
         timing: Clock, sleep and chance.
+        observer: Hears every event of every request, in whatever context it is made.
+        warned: Shows what registries warn of.
+        home: Where all this may be used.
     """
 
     http: httpx.AsyncClient
@@ -96,6 +95,9 @@ class Sender:
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
     timing: Timing = field(default_factory=Timing)
+    observer: EventSink | None = None
+    warned: Warned = field(default_factory=Warned)
+    home: Home = field(default_factory=lambda: Home("this client"))
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
 
@@ -166,7 +168,8 @@ class Sender:
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
-        call = Call(host, endpoint, host.url(endpoint.target), fixed, body)
+        seen = watch(self.observer, self.timing.now)
+        call = Call(host, endpoint, host.url(endpoint.target), fixed, body, watch=seen)
         return call if endpoint.target.startswith("/") else call.sent_to(endpoint.target)
 
     async def _retrying(self, once: Callable[[Call], Awaitable[T]], call: Call) -> T:
@@ -187,8 +190,13 @@ class Sender:
         """
         attempts: list[Attempt] = []
         while True:
+            # Before anything else: what waits for a slot or a token would hang or fail strangely elsewhere.
+            self.home.check()
             try:
-                return await once(len(attempts) + 1)
+                if self.observer is None:
+                    return await once(len(attempts) + 1)
+                with observe(self.observer):
+                    return await once(len(attempts) + 1)
             except RequestError as error:
                 await self.wait_to_repeat(host, endpoint, error, attempts)
 
@@ -216,7 +224,8 @@ class Sender:
         if error.retry_after:
             self._pace(host.origin).hold_off(error.retry_after)
         attempts.append(Attempt(reason, delay))
-        emit(RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay))
+        url = redact_url(host.url(endpoint.target))
+        emit(RetryScheduled(endpoint.method, url, failed, reason, delay), self.observer)
         await self.timing.sleep(delay)
 
     async def _exchange(self, call: Call) -> OpenAnswer:
@@ -230,6 +239,8 @@ class Sender:
                     raise await self._refusal(call, answer)
                 target = self._redirect_target(call, answer)
                 await answer.discard(MAX_ERROR_BODY)
+            if call.watch is not None:
+                call.watch.redirected(target)
             call = call.sent_to(target)
         raise ProtocolError(f"redirected more than {MAX_REDIRECTS} times", context=call.context)
 
@@ -295,16 +306,20 @@ class Sender:
             stack.callback(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
             with mapped_failures(context):
                 request = await self._request(call, authorization, stack)
-                began = self._note_sent(call, context)
+                if call.watch is not None:
+                    call.watch.sent(call)
                 response = await self.http.send(
                     request, stream=True, auth=self.auth if call.is_home else None, follow_redirects=False
                 )
+            if call.watch is not None:
+                call.watch.received(response)
             stack.push_async_callback(response.aclose)
-            self._note_received(call, context, response.status_code, began)
+            if call.is_home and "Warning" in response.headers:
+                self.warned.take(call.host.registry, response.headers.get_list("Warning"))
         except BaseException as error:
             await close(stack)
-            if isinstance(error, RequestError):
-                self._note_failed(call, context, error)
+            if call.watch is not None:
+                call.watch.failed(error)
             raise
         return OpenAnswer(response, call.url, context, stack, request.stream)
 
@@ -338,17 +353,3 @@ class Sender:
         if pace is None:
             pace = self._paces[origin] = Pace(self.slots, self.timing)
         return pace
-
-    def _note_sent(self, call: Call, context: RequestContext) -> float:
-        if listening():
-            emit(RequestSent(context.method, context.url, call.attempt))
-        return self.timing.now()
-
-    def _note_received(self, call: Call, context: RequestContext, status: int, began: float) -> None:
-        if listening():
-            seconds = self.timing.now() - began
-            emit(ResponseReceived(context.method, context.url, call.attempt, status, seconds))
-
-    def _note_failed(self, call: Call, context: RequestContext, error: RequestError) -> None:
-        if listening():
-            emit(RequestFailed(context.method, context.url, call.attempt, str(error)))
