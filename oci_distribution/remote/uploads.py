@@ -157,10 +157,10 @@ class Upload:
 
     async def _open(self, way: Way) -> OpenUpload | None:
         """Open an upload; None when the blob went along with the POST."""
-        is_small = isinstance(self.source, BytesSource) and self.blob.size <= SINGLE_POST
-        if way is Way.WHOLE and is_small and self.target.learned.single_post is not False:
+        data = self._small
+        if way is Way.WHOLE and data is not None and self.target.learned.single_post is not False:
             try:
-                upload = await self._post()
+                upload = await self._post(data)
             except ResponseError as error:
                 if error.status not in _NO_SINGLE_POST:
                     raise
@@ -171,19 +171,24 @@ class Upload:
         algorithm = self.blob.digest.algorithm
         return await self.target.start(endpoints.start_upload(self.target.name, digest_algorithm=algorithm))
 
-    async def _post(self) -> OpenUpload | None:
+    async def _post(self, data: bytes) -> OpenUpload | None:
         endpoint = endpoints.post_blob(self.target.name, self.blob.digest)
-        async with self.source.open() as pieces:
-            body = b"".join([piece async for piece in pieces])
-            return await self.target.start(endpoint, digest=self.blob.digest, body=body)
+        return await self.target.start(endpoint, digest=self.blob.digest, body=data)
 
     async def _send_whole(self, upload: OpenUpload) -> None:
-        await upload.put(self.blob.digest, self._body)
+        data = self._small
+        await upload.put(self.blob.digest, self._body if data is None else data)
 
     async def _send_stream(self, upload: OpenUpload) -> None:
         if self.blob.size:
             await upload.stream(self._body)
         await upload.finish(self.blob.digest)
+
+    @property
+    def _small(self) -> bytes | None:
+        """All bytes of a small blob in memory, which need no stream."""
+        source = self.source
+        return source.data if isinstance(source, BytesSource) and source.size <= SINGLE_POST else None
 
     @property
     def _body(self) -> Source:

@@ -31,7 +31,7 @@ from oci_distribution.events import EventSink, RetryScheduled, emit, observe
 from oci_distribution.spec.endpoints import Endpoint
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.urls import Origin, resolve_url
-from oci_distribution.transport.answers import Answer, OpenAnswer, close
+from oci_distribution.transport.answers import Answer, Held, OpenAnswer
 from oci_distribution.transport.calls import (
     Body,
     BodyStream,
@@ -164,7 +164,10 @@ class Sender:
 
     def learned(self, host: Host) -> Learned:
         """Return what a host has taught us, to read and to add to."""
-        return self._learned.setdefault(host.origin, Learned())
+        learned = self._learned.get(host.origin)
+        if learned is None:
+            learned = self._learned[host.origin] = Learned()
+        return learned
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
@@ -301,11 +304,10 @@ class Sender:
     async def _send(self, call: Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
         context = call.context
-        stack = AsyncExitStack()
+        held = Held(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
         try:
-            stack.callback(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
             with mapped_failures(context):
-                request = await self._request(call, authorization, stack)
+                request = await self._request(call, authorization, held)
                 if call.watch is not None:
                     call.watch.sent(call)
                 response = await self.http.send(
@@ -313,17 +315,17 @@ class Sender:
                 )
             if call.watch is not None:
                 call.watch.received(response)
-            stack.push_async_callback(response.aclose)
+            answer = OpenAnswer(response, call.url, context, held, request.stream)
             if call.is_home and "Warning" in response.headers:
                 self.warned.take(call.host.registry, response.headers.get_list("Warning"))
         except BaseException as error:
-            await close(stack)
+            await held.close()
             if call.watch is not None:
                 call.watch.failed(error)
             raise
-        return OpenAnswer(response, call.url, context, stack, request.stream)
+        return answer
 
-    async def _request(self, call: Call, authorization: str | None, stack: AsyncExitStack) -> httpx.Request:
+    async def _request(self, call: Call, authorization: str | None, held: Held) -> httpx.Request:
         url = call.url
         headers = list(call.headers)
         if call.is_home:
@@ -339,14 +341,18 @@ class Sender:
             stream = httpx.ByteStream(call.body)
             headers.append(("Content-Length", str(len(call.body))))
         elif call.body is not None:
-            stream = BodyStream(call.body, await stack.enter_async_context(call.body.open(0)), stack)
+            held.bodies = AsyncExitStack()
+            opened = await held.bodies.enter_async_context(call.body.open(0))
+            stream = BodyStream(call.body, opened, held.bodies)
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
         extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
-        return httpx.Request(
+        request = httpx.Request(
             call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
+        request.headers.encoding = "ascii"  # as they were encoded; httpx would try that anew at each look
+        return request
 
     def _pace(self, origin: Origin) -> Pace:
         pace = self._paces.get(origin)
