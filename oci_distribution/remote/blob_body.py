@@ -197,6 +197,7 @@ class BlobBody:
             ProtocolError: The registry went on with something else.
             SizeMismatch: A part ended before its end.
         """
+        self._sender.home.check()
         self._size = size
         position = counted_from = self._start
         stop = size if self._stop is None else self._stop

@@ -38,6 +38,10 @@ DEFAULT_TAG = "latest"
 """The tag that docker and podman mean when none is written."""
 
 
+_NEGOTIATED = frozenset({"accept", "accept-encoding", "connection"})
+"""Headers that every `httpx.AsyncClient` has, and each of our requests has its own."""
+
+
 class Default(Enum):
     """What stands for a default where None means "off"."""
 
@@ -50,9 +54,12 @@ class Client:
 
     Args:
         http: An `httpx.AsyncClient` that carries every request, in the place of ours; it is not closed by us.
+            Its hooks, proxies and transport are used, and its headers as if they were given as `headers`;
+            not its authentication, cookies, parameters, timeouts and redirects, which are ours.
         transport: A transport for our own `httpx.AsyncClient`, in the place of the default engine.
         auth: An `httpx.Auth` in the place of our own authorization.
-        headers: Sent with each request to a registry, and never to another origin.
+        headers: Sent with each request to a registry, and never to another origin. `Authorization` among
+            them takes the place of our own.
         auth_provider: Asked for credentials; by default what docker and podman stored.
         challenge_cache: Remembers what each registry's challenge was; None remembers nothing.
         token_cache: Remembers tokens; None remembers nothing.
@@ -101,11 +108,12 @@ class Client:
         }
         self._max_manifest = max_manifest
         trusted = frozenset(Origin.of(origin) for origin in trusted_origins)
+        own = _headers(headers or {}, http)
         self._http = http if http is not None else RegistryHTTPClient(transport=transport)
         self._sender = Sender(
             self._http,
             auth=auth,
-            headers=_headers(headers or {}),
+            headers=own,
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             slots=slots or Slots(),
@@ -113,7 +121,7 @@ class Client:
             observer=observer,
             warned=Warned(on_warning),
         )
-        if auth is None:
+        if auth is None and not any(name.lower() == "authorization" for name, _ in own):
             authorizer = Authorizer(
                 auth_provider if auth_provider is not None else default_auth_provider(),
                 fetch=self._sender.fetch_token,
@@ -126,12 +134,16 @@ class Client:
             )
             self._sender.authorizer = authorizer
             auth = RegistryAuth(authorizer)
-        if self._owns_http:
+        if self._owns_http and auth is not None:
             self._http.auth = auth
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The `httpx.AsyncClient` under everything; ours authorises what you send with it by hand, too."""
+        """The `httpx.AsyncClient` under everything; ours authorises what you send with it by hand, too.
+
+        By hand nothing is paced, retried, observed or mapped to our errors, and httpx's own rules hold:
+        redirects are followed when you say so (`follow_redirects=True`), without authorization to others.
+        """
         return self._http
 
     def registry(self, name: str) -> Registry:
@@ -182,15 +194,30 @@ class Client:
 
         Args:
             request: As `client.http.build_request` makes it.
+
+        Raises:
+            httpx.HTTPError: It failed; nothing is tried again, and no status is an error.
+            RuntimeError: The client is closed, or belongs to another event loop or process.
         """
+        self._sender.home.check()
         return await self._http.send(request, auth=self._http.auth)
 
     async def aclose(self) -> None:
-        """Close every connection; again does nothing."""
+        """Close every connection; again does nothing.
+
+        Raises:
+            RuntimeError: The client belongs to another event loop or process, which has to close it.
+        """
+        home = self._sender.home
+        if home.is_closed:
+            return
+        home.check()
+        home.is_closed = True
         if self._owns_http:
             await self._http.aclose()
 
     async def __aenter__(self) -> Self:
+        self._sender.home.check()
         return self
 
     async def __aexit__(
@@ -210,12 +237,16 @@ class Client:
         return Registry(self._sender, host, self._max_manifest)
 
     def __repr__(self) -> str:
-        return f"<Client with {self._http!r}>"
+        state = "closed" if self._sender.home.is_closed else "open"
+        return f"<Client over {type(self._http).__name__}, {state}>"
 
 
-def _headers(own: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return a user's headers, and who we are unless they say it: their `httpx.AsyncClient` would not."""
+def _headers(own: Mapping[str, str], http: httpx.AsyncClient | None) -> tuple[tuple[str, str], ...]:
+    """Return a user's headers, also those of their `httpx.AsyncClient`, and who we are unless they say it."""
     headers = httpx.Headers({"User-Agent": USER_AGENT})
+    if http is not None:
+        theirs = (item for item in http.headers.items() if item[0].lower() not in _NEGOTIATED)
+        headers.update({name: value for name, value in theirs if not value.startswith("python-httpx/")})
     headers.update(own)
     return tuple(headers.items())
 
