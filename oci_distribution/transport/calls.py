@@ -26,6 +26,7 @@ __all__ = [
     "MirrorHost",
     "Timeouts",
     "UploadRules",
+    "changed_by_httpx",
     "parsed_url",
     "split_url",
 ]
@@ -196,3 +197,12 @@ def split_url(url: str) -> tuple[Origin, bytes]:
     starts = [index for index in (rest.find("/"), rest.find("?")) if index >= 0]
     target = rest[min(starts) :] if starts else "/"
     return Origin.of(url), (target if target.startswith("/") else f"/{target}").encode()
+
+
+@lru_cache(maxsize=4096)
+def changed_by_httpx(url: str) -> bool:
+    """Say whether httpx would send another target than the URL's own, and has to be told.
+
+    Told without need, httpcore would send it to a forward proxy, too, which wants the whole URL there.
+    """
+    return parsed_url(url).raw_path != split_url(url)[1]

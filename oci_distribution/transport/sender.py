@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -39,6 +39,7 @@ from oci_distribution.transport.calls import (
     HeaderList,
     Host,
     Timeouts,
+    changed_by_httpx,
     parsed_url,
     split_url,
 )
@@ -313,6 +314,9 @@ class Sender:
                 response = await self.http.send(
                     request, stream=True, auth=self.auth if call.is_home else None, follow_redirects=False
                 )
+            if response.is_stream_consumed:
+                # A hook or an `httpx.Auth` of the user's has read it.
+                response.stream = httpx.ByteStream(response.content)
             if call.watch is not None:
                 call.watch.received(response)
             answer = OpenAnswer(response, call.url, context, held, request.stream)
@@ -347,7 +351,9 @@ class Sender:
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
-        extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
+        extensions: dict[str, Any] = {"timeout": self.timeouts.of(call.endpoint.kind)}
+        if changed_by_httpx(url):
+            extensions["target"] = target
         request = httpx.Request(
             call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
