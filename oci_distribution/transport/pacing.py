@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx
 
-from oci_distribution.events import Paused, RateLimitLow, emit, listening
+from oci_distribution.events import Paused, RateLimitLow, emit
 from oci_distribution.spec.endpoints import Kind
 from oci_distribution.spec.headers import parse_retry_after
 from oci_distribution.spec.rate_limit import RATE_LIMIT_NAMES, RateLimit, parse_rate_limit
@@ -156,8 +156,7 @@ class Pace:
     def _tell(self, reason: str, seconds: float) -> None:
         if seconds >= NOTICED:
             doing(f"waiting for {self._host}: {reason}")
-            if listening():
-                emit(Paused(self._host, reason, seconds))
+            emit(Paused(self._host, reason, seconds))
 
     def _rate(self) -> float | None:
         """Return how many requests a second it gets now; None for as many as we have."""
