@@ -229,18 +229,23 @@ if TYPE_CHECKING:
     from oci_distribution.events import (
         RateLimitLow as RateLimitLow,
     )
+    from oci_distribution.events import Redirected as Redirected
+    from oci_distribution.events import RequestEvent as RequestEvent
     from oci_distribution.events import (
         RequestFailed as RequestFailed,
     )
     from oci_distribution.events import (
         RequestSent as RequestSent,
     )
+    from oci_distribution.events import ResponseEnded as ResponseEnded
     from oci_distribution.events import (
         ResponseReceived as ResponseReceived,
     )
     from oci_distribution.events import (
         RetryScheduled as RetryScheduled,
     )
+    from oci_distribution.events import TokenReceived as TokenReceived
+    from oci_distribution.events import TokenRequested as TokenRequested
     from oci_distribution.events import (
         observe as observe,
     )
@@ -326,6 +331,7 @@ if TYPE_CHECKING:
     from oci_distribution.transport.pacing import Limits as Limits
     from oci_distribution.transport.pacing import Slots as Slots
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
+    from oci_distribution.transport.warned import RegistryWarning as RegistryWarning
 
 __all__ = [
     "DOCKER_CONTENT_DIGEST",
@@ -412,16 +418,20 @@ __all__ = [
     "RateLimit",
     "RateLimitLow",
     "ReadableStore",
+    "Redirected",
     "Reference",
     "Referrers",
     "Registry",
     "RegistryAuth",
     "RegistryHTTPClient",
+    "RegistryWarning",
     "Repository",
     "RequestContext",
     "RequestError",
+    "RequestEvent",
     "RequestFailed",
     "RequestSent",
+    "ResponseEnded",
     "ResponseError",
     "ResponseReceived",
     "RetryPolicy",
@@ -443,7 +453,9 @@ __all__ = [
     "TokenCache",
     "TokenError",
     "TokenOptions",
+    "TokenReceived",
     "TokenRequest",
+    "TokenRequested",
     "TokenResponse",
     "TooManyRequests",
     "Transferred",
@@ -491,8 +503,8 @@ _HOMES: Final = {
         "Unsupported UnsupportedError"
     ),
     "events": (
-        "Event EventSink Paused RateLimitLow RequestFailed RequestSent ResponseReceived RetryScheduled "
-        "observe"
+        "Event EventSink Paused RateLimitLow Redirected RequestEvent RequestFailed RequestSent ResponseEnded "
+        "ResponseReceived RetryScheduled TokenReceived TokenRequested observe"
     ),
     "mirror.copy": "copy",
     "mirror.progress": "CopyOutcome Discovered Finished Transferred",
@@ -521,6 +533,7 @@ _HOMES: Final = {
     "transport.hosts": "HostConfig Mirror",
     "transport.http_client": "RegistryHTTPClient",
     "transport.pacing": "Limits Slots",
+    "transport.warned": "RegistryWarning",
     "transport.retry": "RetryPolicy",
     "transport.calls": "Timeouts UploadRules",
 }

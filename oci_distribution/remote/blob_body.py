@@ -133,7 +133,8 @@ class BlobBody:
         if isinstance(error, ContentError):
             exclude(self._sender, self._home, self._host, error)
         else:
-            emit(MirrorFailed(self._home.registry, self._host.registry, str(error), excluded=False))
+            failed = MirrorFailed(self._home.registry, self._host.registry, str(error), excluded=False)
+            emit(failed, self._sender.observer)
         self._at += 1
         self._etag = None
 
@@ -202,6 +203,7 @@ class BlobBody:
             ProtocolError: The registry went on with something else.
             SizeMismatch: A part ended before its end.
         """
+        self._sender.home.check()
         self._size = size
         position = counted_from = self._start
         stop = size if self._stop is None else self._stop

@@ -35,11 +35,13 @@ class Held:
         release: Gives the slot back.
         bodies: Closes the body that goes along, as often as it was opened; None when there is none to close.
         answer: The body that comes back.
+        metered: The same as a cap lets it pass; None without a cap.
     """
 
     release: Callable[[], None]
     bodies: AsyncExitStack | None = None
     answer: httpx.AsyncByteStream | None = None
+    metered: MeteredStream | None = None
 
     async def let_go(self) -> None:
         """Close all of it, the slot last, whatever fails or is cancelled."""
@@ -115,7 +117,7 @@ class OpenAnswer:
     @property
     def held_back(self) -> float:
         """Seconds for which bytes that had come were held back, by a cap of the user's."""
-        return self._stream.held if isinstance(self._stream, MeteredStream) else 0.0
+        return 0.0 if self._held.metered is None else self._held.metered.held
 
     @property
     def took_all(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import httpx
 
@@ -15,6 +15,9 @@ from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.metering import ByteCap
 from oci_distribution.transport.pacing import Limits
+
+if TYPE_CHECKING:
+    from oci_distribution.transport.watch import Watch
 
 __all__ = [
     "Body",
@@ -25,6 +28,7 @@ __all__ = [
     "MirrorHost",
     "Timeouts",
     "UploadRules",
+    "changed_by_httpx",
     "parsed_url",
     "split_url",
 ]
@@ -148,6 +152,8 @@ class Call:
     attempt: int = 1
     is_home: bool = True
     """Whether it goes to the registry itself, for what we asked for: only then it may be authorised."""
+    watch: Watch | None = None
+    """Tells what becomes of it; None when nobody listens."""
 
     def sent_to(self, url: str) -> Call:
         """Return the same request at a place that the registry named."""
@@ -208,3 +214,12 @@ def split_url(url: str) -> tuple[Origin, bytes]:
     starts = [index for index in (rest.find("/"), rest.find("?")) if index >= 0]
     target = rest[min(starts) :] if starts else "/"
     return Origin.of(url), (target if target.startswith("/") else f"/{target}").encode()
+
+
+@lru_cache(maxsize=4096)
+def changed_by_httpx(url: str) -> bool:
+    """Say whether httpx would send another target than the URL's own, and has to be told.
+
+    Told without need, httpcore would send it to a forward proxy, too, which wants the whole URL there.
+    """
+    return parsed_url(url).raw_path != split_url(url)[1]

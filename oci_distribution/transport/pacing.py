@@ -8,13 +8,12 @@ left of a rate limit spread over the time until there is more. What a user says 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
-from oci_distribution.events import Paused, RateLimitLow, emit, listening
+from oci_distribution.events import Paused, RateLimitLow, emit
 from oci_distribution.spec.endpoints import Kind
 from oci_distribution.spec.headers import parse_retry_after
 from oci_distribution.spec.rate_limit import RATE_LIMIT_NAMES, RateLimit, parse_rate_limit
@@ -106,6 +105,8 @@ class Pace:
         self._is_limited = limits.requests_per_second is not None
         self._was_low = False
         self._silent = 0
+        self.unanswered = 0
+        """Requests that are on their way, and of which it has not said yet that they are counted."""
         self._turns = Turns(timing, self._rate)
         self._budgets = {
             Kind.REQUEST: Budget(slots.requests),
@@ -126,6 +127,7 @@ class Pace:
         has_turn = self._is_limited and await self._wait_for_turn()
         if not budget.take():
             await self._wait_for_slot(budget, has_turn=has_turn)
+        self.unanswered += 1
         return Admission(self, budget)
 
     async def _wait_for_slot(self, budget: Budget, *, has_turn: bool) -> None:
@@ -160,8 +162,7 @@ class Pace:
     def _tell(self, reason: str, seconds: float) -> None:
         if seconds >= NOTICED:
             doing(f"waiting for {self._host}: {reason}")
-            if listening():
-                emit(Paused(self._host, reason, seconds))
+            emit(Paused(self._host, reason, seconds))
 
     def _rate(self) -> float | None:
         """Return how many requests a second it gets now; None for as many as we have."""
@@ -215,14 +216,13 @@ class Pace:
     def _note_rate_limit(self, told: RateLimit) -> None:
         """Slow down before a limit is reached."""
         before, self.rate_limit = self.rate_limit, told
-        under_way = sum(budget.used for budget in self._budgets.values())
-        if told.remaining > max(under_way, (told.limit or 0) / 10):
+        if told.remaining > max(self.unanswered, (told.limit or 0) / 10):
             self._was_low = False
             return
         if before is None or told.remaining >= before.remaining:
             return  # what was asked for is not counted: a HEAD of a manifest is free on Docker Hub
         if told.reset is not None and 0 < told.reset <= self._max_wait:
-            self._spread_out(told.remaining - under_way + 1, told.reset)
+            self._spread_out(told.remaining - self.unanswered, told.reset)
         elif not self._was_low:
             emit(RateLimitLow(self._host, told.remaining, told.limit, told.reset))
         self._was_low = True
@@ -243,17 +243,18 @@ class Admission:
         budget: Where the slot is from.
     """
 
-    __slots__ = ("_budget", "_epoch", "_pace", "release")
+    __slots__ = ("_budget", "_epoch", "_is_answered", "_pace")
 
     def __init__(self, pace: Pace, budget: Budget) -> None:
         self._pace = pace
         self._budget = budget
         self._epoch = budget.epoch
-        self.release: Callable[[], None] = budget.release
-        """Gives it back; to be called once."""
+        self._is_answered = False
 
     def answered(self, status: int, headers: httpx.Headers) -> None:
         """Learn from the head of the answer."""
+        self._is_answered = True
+        self._pace.unanswered -= 1
         if status in REFUSALS:
             wait = parse_retry_after(headers.get("Retry-After")) or 0.0
             self._pace.note_refusal(self._budget, self._epoch, status, wait)
@@ -262,3 +263,9 @@ class Admission:
                 self._budget.grow()
             self._pace.note_success()
         self._pace.note_headers(headers)
+
+    def release(self) -> None:
+        """Give it back; to be called once."""
+        if not self._is_answered:
+            self._pace.unanswered -= 1
+        self._budget.release()

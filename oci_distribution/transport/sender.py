@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -29,14 +29,7 @@ from oci_distribution.errors import (
     TokenError,
     redact_url,
 )
-from oci_distribution.events import (
-    RequestFailed,
-    RequestSent,
-    ResponseReceived,
-    RetryScheduled,
-    emit,
-    listening,
-)
+from oci_distribution.events import EventSink, RetryScheduled, emit, observe
 from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.rate_limit import RateLimit
@@ -49,15 +42,19 @@ from oci_distribution.transport.calls import (
     HeaderList,
     Host,
     Timeouts,
+    changed_by_httpx,
     parsed_url,
     split_url,
 )
 from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, doing, following
 from oci_distribution.transport.failures import mapped_failures, response_error
+from oci_distribution.transport.home import Home
 from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.metering import MeteredStream
 from oci_distribution.transport.pacing import Limits, Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
+from oci_distribution.transport.warned import Warned
+from oci_distribution.transport.watch import watch
 
 __all__ = ["Sender"]
 
@@ -91,6 +88,9 @@ class Sender:
         timeouts: How long a host may stay silent, and how long all of it may take.
         trusted_origins: Where registries may send us in any case.
         timing: Clock, sleep and chance.
+        observer: Hears every event of every request, in whatever context it is made.
+        warned: Shows what registries warn of.
+        home: Where all this may be used.
     """
 
     http: httpx.AsyncClient
@@ -103,6 +103,9 @@ class Sender:
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
     timing: Timing = field(default_factory=Timing)
+    observer: EventSink | None = None
+    warned: Warned = field(default_factory=Warned)
+    home: Home = field(default_factory=lambda: Home("this client"))
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
 
@@ -180,7 +183,8 @@ class Sender:
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
         is_home = endpoint.target.startswith("/") or Origin.of(endpoint.target) == host.origin
-        return Call(host, endpoint, host.url(endpoint.target), fixed, body, is_home=is_home)
+        seen = watch(self.observer, self.timing.now)
+        return Call(host, endpoint, host.url(endpoint.target), fixed, body, is_home=is_home, watch=seen)
 
     async def _retrying(self, once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         return await self.repeat(
@@ -208,8 +212,13 @@ class Sender:
         self, host: Host, endpoint: Endpoint, once: Callable[[int], Awaitable[T]], attempts: list[Attempt]
     ) -> T:
         while True:
+            # First of all: what waits for a slot or a token would hang or fail strangely elsewhere.
+            self.home.check()
             try:
-                return await once(len(attempts) + 1)
+                if self.observer is None:
+                    return await once(len(attempts) + 1)
+                with observe(self.observer):
+                    return await once(len(attempts) + 1)
             except RequestError as error:
                 await self.wait_to_repeat(host, endpoint, error, attempts)
 
@@ -268,7 +277,8 @@ class Sender:
         delay = self.retry.delay(failed, error.retry_after, self.timing.random())
         reason = f"status {error.status}" if error.status else type(error).__name__
         attempts.append(Attempt(reason, delay))
-        emit(RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay))
+        url = redact_url(host.url(endpoint.target))
+        emit(RetryScheduled(endpoint.method, url, failed, reason, delay), self.observer)
         deadline = current_deadline()
         if deadline is not None:
             deadline.doing = f"waiting {delay:.3g} seconds to try again after {reason}"
@@ -287,6 +297,8 @@ class Sender:
                     raise await self._refusal(call, answer)
                 target = self._redirect_target(call, answer)
                 await answer.discard(MAX_ERROR_BODY)
+            if call.watch is not None:
+                call.watch.redirected(target)
             call = call.sent_to(target)
         raise ProtocolError(f"redirected more than {MAX_REDIRECTS} times", context=call.context)
 
@@ -358,19 +370,26 @@ class Sender:
         try:
             with mapped_failures(context):
                 request = await self._request(call, authorization, held)
-                began = self._note_sent(call, context)
+                if call.watch is not None:
+                    call.watch.sent(call)
                 response = await self.http.send(
                     request, stream=True, auth=self.auth if call.is_home else None, follow_redirects=False
                 )
+            if response.is_stream_consumed:
+                # A hook or an `httpx.Auth` of the user's has read it.
+                response.stream = httpx.ByteStream(response.content)
             if deadline is not None or (call.host.limits or self.limits).bytes_per_second is not None:
-                self._guard(call, response, context, deadline)
+                self._guard(call, response, held, deadline)
+            if call.watch is not None:
+                call.watch.received(response)
             answer = OpenAnswer(response, call.url, context, held, request.stream)
             admission.answered(answer.status, answer.headers)
-            self._note_received(call, context, response.status_code, began)
+            if call.is_home and "Warning" in response.headers:
+                self.warned.take(call.host.registry, response.headers.get_list("Warning"))
         except BaseException as error:
             await held.close()
-            if isinstance(error, RequestError):
-                self._note_failed(call, context, error)
+            if call.watch is not None:
+                call.watch.failed(error)
             raise
         return answer
 
@@ -397,23 +416,22 @@ class Sender:
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
-        extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
+        extensions: dict[str, Any] = {"timeout": self.timeouts.of(call.endpoint.kind)}
+        if changed_by_httpx(url):
+            extensions["target"] = target
         request = httpx.Request(
             call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
         request.headers.encoding = "ascii"  # as they were encoded; httpx would try that anew at each look
         return request
 
-    def _guard(
-        self, call: Call, response: httpx.Response, context: RequestContext, deadline: Deadline | None
-    ) -> None:
+    def _guard(self, call: Call, response: httpx.Response, held: Held, deadline: Deadline | None) -> None:
         """Let a body come no faster than allowed, and one that is read when we have returned in time."""
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         if deadline is not None and call.endpoint.kind is Kind.DOWNLOAD:
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            response.stream = DeadlineStream(response.stream, deadline, context)
+            response.stream = DeadlineStream(response.stream, deadline, call.context)
         if (cap := self._home_pace(call).reads) is not None:
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            response.stream = MeteredStream(response.stream, cap)
+            response.stream = held.metered = MeteredStream(response.stream, cap)
 
     def rate_limit(self, host: Host) -> RateLimit | None:
         """Return what a host said last of its rate limit; None when it said nothing."""
@@ -436,17 +454,3 @@ class Sender:
                 max_wait=self.retry.max_retry_after,
             )
         return pace
-
-    def _note_sent(self, call: Call, context: RequestContext) -> float:
-        if listening():
-            emit(RequestSent(context.method, context.url, call.attempt))
-        return self.timing.now()
-
-    def _note_received(self, call: Call, context: RequestContext, status: int, began: float) -> None:
-        if listening():
-            seconds = self.timing.now() - began
-            emit(ResponseReceived(context.method, context.url, call.attempt, status, seconds))
-
-    def _note_failed(self, call: Call, context: RequestContext, error: RequestError) -> None:
-        if listening():
-            emit(RequestFailed(context.method, context.url, call.attempt, str(error)))

@@ -270,6 +270,34 @@ async def test_what_is_left_of_a_rate_limit_is_spread_over_the_time_left() -> No
     assert pace.rate_limit == RateLimit(5, limit=100, reset=10)
 
 
+async def test_streams_that_are_being_read_are_counted_already() -> None:
+    """Fifty open downloads use up nothing of the forty requests that are left."""
+    clock = Clock()
+    pace = new_pace(clock)
+    for _ in range(50):
+        (await pace.acquire(Kind.DOWNLOAD)).answered(200, httpx.Headers())
+    for remaining in (41, 40):
+        answer(await pace.acquire(Kind.REQUEST), ratelimit=f"limit=60, remaining={remaining}, reset=10")
+    (await pace.acquire(Kind.REQUEST)).release()
+
+    assert clock.slept == []
+
+
+async def test_requests_under_way_use_up_what_is_left() -> None:
+    """Three left, and three on their way: there is nothing for a fourth until there are more."""
+    clock = Clock()
+    pace = new_pace(clock)
+    under_way = [await pace.acquire(Kind.REQUEST) for _ in range(3)]
+    for remaining in (4, 3):
+        answer(await pace.acquire(Kind.REQUEST), ratelimit=f"limit=60, remaining={remaining}, reset=10")
+    (await pace.acquire(Kind.REQUEST)).release()
+    for admission in under_way:
+        admission.release()
+
+    assert sum(clock.slept) == pytest.approx(10)
+    assert pace.unanswered == 0
+
+
 async def test_nothing_left_is_waited_for() -> None:
     """With none left, everybody waits until there are more."""
     clock = Clock()
