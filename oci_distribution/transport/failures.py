@@ -29,7 +29,7 @@ from oci_distribution.errors import (
 )
 from oci_distribution.spec.headers import REQUEST_ID_HEADERS, parse_retry_after
 from oci_distribution.spec.models import ErrorBody
-from oci_distribution.spec.rate_limit import retry_after_in
+from oci_distribution.spec.rate_limit import parse_rate_limit, retry_after_in
 
 if TYPE_CHECKING:
     from oci_distribution.spec.endpoints import Endpoint
@@ -106,7 +106,17 @@ def response_context(context: RequestContext, status: int, headers: Mapping[str,
     said = (_printable(headers[name]).strip() for name in REQUEST_ID_HEADERS if name in headers)
     request_id = next(filter(None, said), None)
     retry_after = parse_retry_after(headers.get("Retry-After"))
+    if retry_after is None and status == 429:
+        retry_after = _until_more(headers)
     return replace(context, status=status, request_id=request_id, retry_after=retry_after)
+
+
+def _until_more(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until there is more of a rate limit that is used up, or at most (Docker Hub)."""
+    told = parse_rate_limit(headers)
+    if told is None or told.remaining:
+        return None
+    return told.window if told.reset is None else told.reset
 
 
 def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) -> RequestError:

@@ -172,3 +172,24 @@ def test_tls_is_told_apart_by_its_cause() -> None:
 
     with pytest.raises(errors.TLSError, match="http://"), mapped_failures(RequestContext()):
         raise foreign
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "0;w=21600"}, 21600.0),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": "7", "RateLimit-Policy": "9;w=60"}, 7.0),
+        ({"Retry-After": "3", "RateLimit-Remaining": "0;w=21600"}, 3.0),
+        ({"RateLimit-Remaining": "5;w=21600"}, None),
+    ],
+)
+def test_a_rate_limit_that_is_used_up_says_when_there_is_more(
+    headers: dict[str, str], expected: float | None
+) -> None:
+    """Where it has no `Retry-After`; of a window it may be all."""
+    context = RequestContext("GET", "https://r/v2/", "r")
+
+    assert response_context(context, 429, httpx.Headers(headers)).retry_after == expected
+    assert (
+        response_context(context, 404, httpx.Headers({"RateLimit-Remaining": "0;w=60"})).retry_after is None
+    )

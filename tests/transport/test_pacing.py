@@ -214,10 +214,21 @@ async def test_a_429_teaches_what_a_host_gives() -> None:
     assert 0.8 < clock.now - began < 1.1
 
 
+async def test_a_host_that_refuses_everything_teaches_no_rate() -> None:
+    """Who has nothing to give is not asked once a second for an hour: each task gives up when its patience ends."""
+    clock = Clock()
+    pace = new_pace(clock)
+    for _ in range(100):
+        answer(await pace.acquire(Kind.REQUEST), 429)
+
+    assert clock.slept == []
+
+
 async def test_what_was_learned_is_forgotten() -> None:
     """A limit of an hour ago limits nothing now."""
     clock = Clock()
     pace = new_pace(clock)
+    answer(await pace.acquire(Kind.REQUEST))
     answer(await pace.acquire(Kind.REQUEST), 429)
     clock.now = 3600.0
     for _ in range(100):

@@ -89,3 +89,30 @@ async def test_slots_come_back_after_a_storm() -> None:
 
     assert took < 3
     assert pace._budgets[Kind.REQUEST].size == client._sender.slots.requests
+
+
+async def test_a_quota_of_hours_that_is_used_up_is_final() -> None:
+    """Docker Hub's 100 pulls: who comes too late is told so at once, and nobody asks twice."""
+    events = list[oci.Event]()
+    async with serve_registry(profile="docker-hub") as registry, jumping_client() as client:
+        repo = client.repository(f"{registry.host}/team/app")
+        pushed = await repo.manifests.push(oci.Manifest.of(oci.ImageIndex(manifests=())))
+        refused = list[oci.TooManyRequests]()
+
+        async def pull() -> None:
+            try:
+                await repo.manifests.get(str(pushed.digest))
+            except oci.TooManyRequests as error:
+                refused.append(error)
+
+        with registry.requests.capture() as seen, oci.observe(events.append):
+            async with anyio.create_task_group() as group:
+                for _ in range(130):
+                    group.start_soon(pull)
+            await repo.manifests.stat(str(pushed.digest))
+
+    assert seen.count("GET", "/v2/*/manifests/*") == 130
+    assert len(refused) == 30
+    assert {error.retry_after for error in refused} == {21600}
+    assert repo.registry.rate_limit == oci.RateLimit(0, limit=100, window=21600)
+    assert sum(isinstance(event, oci.RateLimitLow) for event in events) == 1
