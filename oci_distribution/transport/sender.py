@@ -172,9 +172,9 @@ class Sender:
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
+        is_home = endpoint.target.startswith("/") or Origin.of(endpoint.target) == host.origin
         seen = watch(self.observer, self.timing.now)
-        call = Call(host, endpoint, host.url(endpoint.target), fixed, body, watch=seen)
-        return call if endpoint.target.startswith("/") else call.sent_to(endpoint.target)
+        return Call(host, endpoint, host.url(endpoint.target), fixed, body, is_home=is_home, watch=seen)
 
     async def _retrying(self, once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         return await self.repeat(
