@@ -88,3 +88,7 @@ class RegistryHTTPClient(httpx.AsyncClient):
         response = await self._transport.handle_async_request(request)
         response.request = request
         return response
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "open"
+        return f"<RegistryHTTPClient over {type(self._transport).__name__}, {state}>"

@@ -68,7 +68,7 @@ _METHOD_KEEPING = frozenset({307, 308})
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Sender:
     """Sends endpoints to hosts.
 
@@ -365,3 +365,6 @@ class Sender:
         if pace is None:
             pace = self._paces[origin] = Pace(self.slots, self.timing)
         return pace
+
+    def __repr__(self) -> str:
+        return f"<Sender over {self.http!r}>"
