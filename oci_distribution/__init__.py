@@ -104,6 +104,9 @@ if TYPE_CHECKING:
         CredentialError as CredentialError,
     )
     from oci_distribution.errors import (
+        DeadlineExceeded as DeadlineExceeded,
+    )
+    from oci_distribution.errors import (
         Denied as Denied,
     )
     from oci_distribution.errors import (
@@ -220,6 +223,12 @@ if TYPE_CHECKING:
     from oci_distribution.events import (
         EventSink as EventSink,
     )
+    from oci_distribution.events import (
+        Paused as Paused,
+    )
+    from oci_distribution.events import (
+        RateLimitLow as RateLimitLow,
+    )
     from oci_distribution.events import Redirected as Redirected
     from oci_distribution.events import RequestEvent as RequestEvent
     from oci_distribution.events import (
@@ -311,6 +320,7 @@ if TYPE_CHECKING:
     from oci_distribution.spec.pack import EMPTY_JSON as EMPTY_JSON
     from oci_distribution.spec.pack import pack_index as pack_index
     from oci_distribution.spec.pack import pack_manifest as pack_manifest
+    from oci_distribution.spec.rate_limit import RateLimit as RateLimit
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
     from oci_distribution.transport.calls import UploadRules as UploadRules
@@ -318,6 +328,7 @@ if TYPE_CHECKING:
     from oci_distribution.transport.hosts import HostConfig as HostConfig
     from oci_distribution.transport.hosts import Mirror as Mirror
     from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
+    from oci_distribution.transport.pacing import Limits as Limits
     from oci_distribution.transport.pacing import Slots as Slots
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
     from oci_distribution.transport.warned import RegistryWarning as RegistryWarning
@@ -352,6 +363,7 @@ __all__ = [
     "CopyReport",
     "Credential",
     "CredentialError",
+    "DeadlineExceeded",
     "Denied",
     "Descriptor",
     "Digest",
@@ -380,6 +392,7 @@ __all__ = [
     "InvalidReference",
     "Layout",
     "LimitExceeded",
+    "Limits",
     "Manifest",
     "ManifestBlobUnknown",
     "ManifestInvalid",
@@ -397,10 +410,13 @@ __all__ = [
     "NotFound",
     "OCIError",
     "OpaqueManifest",
+    "Paused",
     "Platform",
     "ProtocolError",
     "PushOutcome",
     "RangeInvalid",
+    "RateLimit",
+    "RateLimitLow",
     "ReadableStore",
     "Redirected",
     "Reference",
@@ -478,16 +494,17 @@ _HOMES: Final = {
     "content.sources": "BlobSource BytesSource FileSource SourceLike",
     "errors": (
         "Attempt BlobUnknown BlobUploadInvalid BlobUploadUnknown BrokenAnswer ConfigError ConnectError "
-        "ContentError CopyError CredentialError Denied DigestInvalid DigestMismatch ErrorDetail "
-        "ForbiddenOrigin InvalidArgument InvalidDigest InvalidLayout InvalidManifest InvalidMediaType "
-        "InvalidReference LimitExceeded ManifestBlobUnknown ManifestInvalid ManifestUnknown NameInvalid "
-        "NameUnknown NotFound OCIError ProtocolError RangeInvalid RequestContext RequestError "
-        "ResponseError SizeInvalid SizeMismatch StoreError TLSError TagExists TagInvalid TimeoutExceeded "
-        "TokenError TooManyRequests TransportError Unauthorized Unsupported UnsupportedError"
+        "ContentError CopyError CredentialError DeadlineExceeded Denied DigestInvalid DigestMismatch "
+        "ErrorDetail ForbiddenOrigin InvalidArgument InvalidDigest InvalidLayout InvalidManifest "
+        "InvalidMediaType InvalidReference LimitExceeded ManifestBlobUnknown ManifestInvalid "
+        "ManifestUnknown NameInvalid NameUnknown NotFound OCIError ProtocolError RangeInvalid "
+        "RequestContext RequestError ResponseError SizeInvalid SizeMismatch StoreError TLSError "
+        "TagExists TagInvalid TimeoutExceeded TokenError TooManyRequests TransportError Unauthorized "
+        "Unsupported UnsupportedError"
     ),
     "events": (
-        "Event EventSink Redirected RequestEvent RequestFailed RequestSent ResponseEnded ResponseReceived "
-        "RetryScheduled TokenReceived TokenRequested observe"
+        "Event EventSink Paused RateLimitLow Redirected RequestEvent RequestFailed RequestSent ResponseEnded "
+        "ResponseReceived RetryScheduled TokenReceived TokenRequested observe"
     ),
     "mirror.copy": "copy",
     "mirror.progress": "CopyOutcome Discovered Finished Transferred",
@@ -510,11 +527,12 @@ _HOMES: Final = {
         "OpaqueManifest Platform"
     ),
     "spec.pack": "EMPTY_DESCRIPTOR EMPTY_JSON pack_index pack_manifest",
+    "spec.rate_limit": "RateLimit",
     "spec.reference": "Reference",
     "transport.engine": "AiohttpTransport",
     "transport.hosts": "HostConfig Mirror",
     "transport.http_client": "RegistryHTTPClient",
-    "transport.pacing": "Slots",
+    "transport.pacing": "Limits Slots",
     "transport.warned": "RegistryWarning",
     "transport.retry": "RetryPolicy",
     "transport.calls": "Timeouts UploadRules",

@@ -22,6 +22,7 @@
     │   │   ├── ConnectError
     │   │   │   └── TLSError
     │   │   ├── TimeoutExceeded (TimeoutError)
+    │   │   │   └── DeadlineExceeded        the whole of it took too long
     │   │   └── BrokenAnswer                it stopped half-way
     │   ├── ProtocolError                   an answer that no registry may give
     │   ├── ForbiddenOrigin                 it sent us where we must not go
@@ -55,6 +56,7 @@ __all__ = [
     "ContentError",
     "CopyError",
     "CredentialError",
+    "DeadlineExceeded",
     "Denied",
     "DigestInvalid",
     "DigestMismatch",
@@ -330,6 +332,10 @@ class TLSError(ConnectError):
 
 class TimeoutExceeded(TransportError, TimeoutError):
     """The host took longer than the timeouts allow."""
+
+
+class DeadlineExceeded(TimeoutExceeded):
+    """An operation took longer than `Timeouts.total`, retries and waits included; it is not tried again."""
 
 
 class BrokenAnswer(TransportError):

@@ -21,6 +21,8 @@ from typing import ClassVar
 __all__ = [
     "Event",
     "EventSink",
+    "Paused",
+    "RateLimitLow",
     "Redirected",
     "RequestEvent",
     "RequestFailed",
@@ -207,6 +209,45 @@ class TokenReceived(Event):
     def __str__(self) -> str:
         what = f"a token for {self.registry} ({self.scope or 'no scope'})"
         return f"{self.realm} gave {what} after {self.seconds:.3f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Paused(Event):
+    """A request waits for some `seconds` until its `host` may be asked, before it leaves.
+
+    `reason` is `retry-after` (the host asked one of us to wait, and means all), `requests-per-second` (the
+    user's limit), `rate-limit` (what is left of it is spread over the time until there is more) or
+    `refused-before` (the host answered 429, and gets as many as it let through).
+    """
+
+    level: ClassVar[int] = logging.INFO
+
+    host: str
+    reason: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"waiting {self.seconds:.2f} s for {self.host} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitLow(Event):
+    """A host's rate limit is nearly used up, and it takes too long (or is not known) until there is more.
+
+    Nothing is slowed down: `remaining` requests of `limit` go as fast as ever, `reset` is in seconds.
+    """
+
+    level: ClassVar[int] = logging.WARNING
+
+    host: str
+    remaining: int
+    limit: int | None
+    reset: float | None
+
+    def __str__(self) -> str:
+        limit = "" if self.limit is None else f" of {self.limit}"
+        until = "" if self.reset is None else f", and more follow in {self.reset:.0f} s"
+        return f"{self.host} leaves us {self.remaining}{limit} requests{until}"
 
 
 _sinks: ContextVar[tuple[EventSink, ...]] = ContextVar("oci_distribution_sinks", default=())

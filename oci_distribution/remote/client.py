@@ -26,7 +26,7 @@ from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.calls import Timeouts
 from oci_distribution.transport.hosts import DEFAULT_HOSTS, HostConfig, configured_host
 from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClient
-from oci_distribution.transport.pacing import Slots
+from oci_distribution.transport.pacing import Limits, Slots
 from oci_distribution.transport.retry import RetryPolicy
 from oci_distribution.transport.sender import Sender
 from oci_distribution.transport.warned import RegistryWarning, Warned
@@ -66,8 +66,9 @@ class Client:
         token_options: How tokens are asked for.
         hosts: What is special about registries, by name; added to what we know of Docker Hub.
         retry: How patient to be.
-        timeouts: How long a host may stay silent.
+        timeouts: How long a host may stay silent, and how long all of it may take.
         slots: How many requests a host gets at once.
+        limits: How fast a host is talked to; `HostConfig.limits` says it for one.
         trusted_origins: Where registries may send us although our rules forbid it, `https://10.0.0.7:8443`.
         max_manifest: Longest manifest to take in, in bytes.
         observer: Hears the events of every request of this client, from whatever task; `observe` hears
@@ -94,6 +95,7 @@ class Client:
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         slots: Slots | None = None,
+        limits: Limits | None = None,
         trusted_origins: Collection[str] = (),
         max_manifest: int = MAX_MANIFEST,
         observer: EventSink | None = None,
@@ -117,6 +119,7 @@ class Client:
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             slots=slots or Slots(),
+            limits=limits or Limits(),
             trusted_origins=trusted,
             observer=observer,
             warned=Warned(on_warning),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -13,6 +13,8 @@ import httpx
 from oci_distribution.errors import RequestContext, redact_url
 from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
+from oci_distribution.transport.metering import ByteCap
+from oci_distribution.transport.pacing import Limits
 
 if TYPE_CHECKING:
     from oci_distribution.transport.watch import Watch
@@ -49,7 +51,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a host may stay silent, in seconds; there is no limit on the whole of a transfer.
+    """How long a host may stay silent, and how long all of it may take, in seconds.
 
     Args:
         connect: Until a connection stands, TLS included.
@@ -59,6 +61,9 @@ class Timeouts:
         minimum_rate: Bytes a second that a blob must come with, or its connection is replaced. The default
             is less than any line gives that is not broken; 0 for no minimum.
         rate_window: How long that is measured, in seconds.
+        total: For one operation: a request with all that it takes, retries and waits included, and its answer
+            to the last byte; a blob that is read, or pushed, to its end. None for no limit, as nobody knows
+            how long a transfer takes.
     """
 
     connect: float = 10.0
@@ -67,6 +72,7 @@ class Timeouts:
     commit: float = 300.0
     minimum_rate: float = 1024.0
     rate_window: float = 60.0
+    total: float | None = None
 
     def of(self, kind: Kind) -> dict[str, float | None]:
         """Return the `timeout` extension of a request."""
@@ -100,6 +106,7 @@ class Host:
         pages_without_link: Whether its listings come in pages that do not link to the next.
         mirrors: Other hosts with its content, in the order in which they are asked.
         uploads: How it wants to be given blobs.
+        limits: How fast it is talked to; None for what holds for every host.
     """
 
     registry: str
@@ -107,6 +114,7 @@ class Host:
     pages_without_link: bool = False
     mirrors: tuple[MirrorHost, ...] = ()
     uploads: UploadRules = UploadRules()
+    limits: Limits | None = None
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""
@@ -166,7 +174,14 @@ class Call:
 class BodyStream(httpx.AsyncByteStream):
     """A body on its way: opened already, and opened again when httpx's own auth sends it again."""
 
-    def __init__(self, body: Body, opened: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        body: Body,
+        opened: AsyncIterator[bytes],
+        stack: AsyncExitStack,
+        cap: ByteCap | None = None,
+    ) -> None:
+        self._cap = cap
         self._body = body
         self._opened: AsyncIterator[bytes] | None = opened
         self._stack = stack
@@ -177,6 +192,8 @@ class BodyStream(httpx.AsyncByteStream):
         pieces, self._opened = self._opened, None
         if pieces is None:
             pieces = await self._stack.enter_async_context(self._body.open(0))
+        if self._cap is not None:
+            pieces = await self._stack.enter_async_context(aclosing(self._cap.passing(pieces)))
         async for piece in pieces:
             yield piece
         self.is_finished = True

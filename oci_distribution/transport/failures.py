@@ -29,6 +29,7 @@ from oci_distribution.errors import (
 )
 from oci_distribution.spec.headers import REQUEST_ID_HEADERS, parse_retry_after
 from oci_distribution.spec.models import ErrorBody
+from oci_distribution.spec.rate_limit import retry_after_in
 
 if TYPE_CHECKING:
     from oci_distribution.spec.endpoints import Endpoint
@@ -119,6 +120,8 @@ def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) 
     status = context.status or 0
     if status < 400:
         return ProtocolError(f"unexpected status {status}", context=context)
+    if status == 429 and context.retry_after is None:
+        context = replace(context, retry_after=retry_after_in(content.decode("utf-8", "replace")))
     details = _details(content)
     cls = _class_for(endpoint, status, details)
     return cls(_message(cls, status, details, content), context=context, errors=details)

@@ -6,7 +6,7 @@ once, follow redirects by hand, map a refusal to an error, retry what may be rep
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.errors import (
     Attempt,
     BrokenAnswer,
+    DeadlineExceeded,
     ForbiddenOrigin,
     LimitExceeded,
     ProtocolError,
@@ -28,8 +29,9 @@ from oci_distribution.errors import (
     redact_url,
 )
 from oci_distribution.events import EventSink, RetryScheduled, emit, observe
-from oci_distribution.spec.endpoints import Endpoint
+from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
+from oci_distribution.spec.rate_limit import RateLimit
 from oci_distribution.spec.urls import Origin, resolve_url
 from oci_distribution.transport.answers import Answer, Held, OpenAnswer
 from oci_distribution.transport.calls import (
@@ -43,10 +45,12 @@ from oci_distribution.transport.calls import (
     parsed_url,
     split_url,
 )
+from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, doing, following
 from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.home import Home
 from oci_distribution.transport.hosts import Learned
-from oci_distribution.transport.pacing import Pace, Slots, Timing
+from oci_distribution.transport.metering import MeteredStream
+from oci_distribution.transport.pacing import Limits, Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
 from oci_distribution.transport.warned import Warned
 from oci_distribution.transport.watch import watch
@@ -79,7 +83,8 @@ class Sender:
         headers: A user's own headers, for requests to registries only.
         retry: How patient to be.
         slots: How many requests a host gets at once.
-        timeouts: How long a host may stay silent.
+        limits: How fast a host is talked to, unless it has limits of its own.
+        timeouts: How long a host may stay silent, and how long all of it may take.
         trusted_origins: Where registries may send us in any case.
         timing: Clock, sleep and chance.
         observer: Hears every event of every request, in whatever context it is made.
@@ -93,6 +98,7 @@ class Sender:
     headers: HeaderList = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     slots: Slots = field(default_factory=Slots)
+    limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
     timing: Timing = field(default_factory=Timing)
@@ -157,8 +163,11 @@ class Sender:
                 content = (await answer.read(MAX_TOKEN_BODY)).content
                 return TokenResponse(answer.status, answer.headers, content)
 
+        doing("waiting for a token")
         try:
-            return await self._retrying(once, call)
+            # For all who wait for it: it has a deadline of its own, and not that of the first one.
+            with following(None):
+                return await self._retrying(once, call)
         except (ResponseError, LimitExceeded) as error:
             # It must not look like the registry's own answer: nothing is known about the content.
             raise TokenError(f"the token server failed: {error}", context=error.context) from error
@@ -193,16 +202,53 @@ class Sender:
                 own is not tried again.
         """
         attempts: list[Attempt] = []
-        while True:
-            # Before anything else: what waits for a slot or a token would hang or fail strangely elsewhere.
-            self.home.check()
-            try:
-                if self.observer is None:
-                    return await once(len(attempts) + 1)
-                with observe(self.observer):
-                    return await once(len(attempts) + 1)
-            except RequestError as error:
-                await self.wait_to_repeat(host, endpoint, error, attempts)
+
+        async def until_it_succeeds() -> T:
+            while True:
+                # First of all: what waits for a slot or a token would hang or fail strangely elsewhere.
+                self.home.check()
+                try:
+                    if self.observer is None:
+                        return await once(len(attempts) + 1)
+                    with observe(self.observer):
+                        return await once(len(attempts) + 1)
+                except RequestError as error:
+                    await self.wait_to_repeat(host, endpoint, error, attempts)
+
+        return await self.within_total(host, endpoint, until_it_succeeds, attempts)
+
+    async def within_total(
+        self,
+        host: Host,
+        endpoint: Endpoint,
+        operation: Callable[[], Awaitable[T]],
+        attempts: Sequence[Attempt] = (),
+    ) -> T:
+        """Do something until the deadline of what it is a part of, or else within the time that it may take.
+
+        Args:
+            host: Who takes the time.
+            endpoint: What it is about.
+            operation: Does it.
+            attempts: The failures on its way.
+
+        Raises:
+            DeadlineExceeded: It took longer than `Timeouts.total`.
+        """
+        deadline = self.deadline()
+        if deadline is None:
+            return await operation()
+        context = RequestContext(endpoint.method, redact_url(host.url(endpoint.target)), host.registry)
+        try:
+            with deadline.enforced(context):
+                return await operation()
+        except DeadlineExceeded as error:
+            raise error if error.attempts else error.with_attempts(attempts) from error.__cause__
+
+    def deadline(self) -> Deadline | None:
+        """Return the deadline of what we are a part of, or of what begins now; None for no limit."""
+        deadline, total = current_deadline(), self.timeouts.total
+        return Deadline(total) if deadline is None and total is not None else deadline
 
     async def wait_to_repeat(
         self, host: Host, endpoint: Endpoint, error: RequestError, attempts: list[Attempt]
@@ -225,11 +271,14 @@ class Sender:
             raise error
         delay = self.retry.delay(failed, error.retry_after, self.timing.random())
         reason = f"status {error.status}" if error.status else type(error).__name__
-        if error.retry_after:
-            self._pace(host.origin).hold_off(error.retry_after)
         attempts.append(Attempt(reason, delay))
         url = redact_url(host.url(endpoint.target))
         emit(RetryScheduled(endpoint.method, url, failed, reason, delay), self.observer)
+        deadline = current_deadline()
+        if deadline is not None:
+            deadline.doing = f"waiting {delay:.3g} seconds to try again after {reason}"
+            if delay >= deadline.left:
+                raise deadline.exceeded(error.context).with_attempts(attempts) from error
         await self.timing.sleep(delay)
 
     async def _exchange(self, call: Call) -> OpenAnswer:
@@ -300,12 +349,19 @@ class Sender:
 
     async def _refusal(self, call: Call, answer: OpenAnswer) -> RequestError:
         content = await answer.read_head(MAX_ERROR_BODY)
-        return response_error(call.endpoint, answer.context, content)
+        error = response_error(call.endpoint, answer.context, content)
+        if error.retry_after and error.status in PASSING_STATUSES:
+            self._pace(call.host, split_url(call.url)[0]).hold_off(error.retry_after)
+        return error
 
     async def _send(self, call: Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
         context = call.context
-        held = Held(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
+        admission = await self._pace(call.host, split_url(call.url)[0]).acquire(call.endpoint.kind)
+        held = Held(admission.release)
+        deadline = current_deadline()
+        if deadline is not None:
+            deadline.doing = f"waiting for the answer to {context.method} {context.url}"
         try:
             with mapped_failures(context):
                 request = await self._request(call, authorization, held)
@@ -317,9 +373,11 @@ class Sender:
             if response.is_stream_consumed:
                 # A hook or an `httpx.Auth` of the user's has read it.
                 response.stream = httpx.ByteStream(response.content)
+            self._guard(call, response, context, deadline)
             if call.watch is not None:
                 call.watch.received(response)
             answer = OpenAnswer(response, call.url, context, held, request.stream)
+            admission.answered(answer.status, answer.headers)
             if call.is_home and "Warning" in response.headers:
                 self.warned.take(call.host.registry, response.headers.get_list("Warning"))
         except BaseException as error:
@@ -343,11 +401,13 @@ class Sender:
         stream: httpx.AsyncByteStream = httpx.ByteStream(b"")
         if isinstance(call.body, bytes):
             stream = httpx.ByteStream(call.body)
+            if (cap := self._home_pace(call).writes) is not None:
+                cap.charge(len(call.body))
             headers.append(("Content-Length", str(len(call.body))))
         elif call.body is not None:
             held.bodies = AsyncExitStack()
             opened = await held.bodies.enter_async_context(call.body.open(0))
-            stream = BodyStream(call.body, opened, held.bodies)
+            stream = BodyStream(call.body, opened, held.bodies, self._home_pace(call).writes)
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
@@ -360,10 +420,37 @@ class Sender:
         request.headers.encoding = "ascii"  # as they were encoded; httpx would try that anew at each look
         return request
 
-    def _pace(self, origin: Origin) -> Pace:
+    def _guard(
+        self, call: Call, response: httpx.Response, context: RequestContext, deadline: Deadline | None
+    ) -> None:
+        """Let a body come no faster than allowed, and one that is read when we have returned in time."""
+        if deadline is not None and call.endpoint.kind is Kind.DOWNLOAD:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            response.stream = DeadlineStream(response.stream, deadline, context)
+        if (cap := self._home_pace(call).reads) is not None:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            response.stream = MeteredStream(response.stream, cap)
+
+    def rate_limit(self, host: Host) -> RateLimit | None:
+        """Return what a host said last of its rate limit; None when it said nothing."""
+        pace = self._paces.get(host.origin)
+        return None if pace is None else pace.rate_limit
+
+    def _home_pace(self, call: Call) -> Pace:
+        """Return the pace of the registry, which caps the bytes of the storage behind it, too."""
+        return self._pace(call.host, call.host.origin)
+
+    def _pace(self, host: Host, origin: Origin) -> Pace:
         pace = self._paces.get(origin)
         if pace is None:
-            pace = self._paces[origin] = Pace(self.slots, self.timing)
+            is_home = origin == host.origin
+            pace = self._paces[origin] = Pace(
+                host.registry if is_home else origin.netloc,
+                self.slots,
+                host.limits if is_home and host.limits is not None else self.limits,
+                timing=self.timing,
+                max_wait=self.retry.max_retry_after,
+            )
         return pace
 
     def __repr__(self) -> str:
