@@ -122,6 +122,26 @@ def test_another_event_loop(make: Callable[[], oci.Client]) -> None:
         first.run(client.http.aclose())
 
 
+@pytest.mark.parametrize("name", [name for name in CLIENTS if name != "httpx client"])
+def test_the_httpx_client_in_another_event_loop(name: str) -> None:
+    """Ours says so by hand, too, also over a transport that would not notice."""
+    with serve_in_thread() as registry, asyncio.Runner() as first, asyncio.Runner() as second:
+        client = CLIENTS[name]()
+        first.run(client.http.get(f"{registry.url}/v2/"))
+        with pytest.raises(RuntimeError, match="this client belongs to another event loop"):
+            second.run(client.http.get(f"{registry.url}/v2/"))
+        first.run(client.aclose())
+
+
+async def test_an_httpx_client_that_its_owner_closed(registry: RunningRegistry) -> None:
+    """httpx says so, and we retry nothing."""
+    http = httpx.AsyncClient()
+    await http.aclose()
+    async with oci.Client(http=http, auth_provider=nobody) as client:
+        with pytest.raises(RuntimeError, match="closed"):
+            await client.registry(registry.url).ping()
+
+
 def test_a_client_that_was_entered_elsewhere(make: Callable[[], oci.Client]) -> None:
     """It belongs to where it was entered, not only to where it was used first."""
     client = make()
