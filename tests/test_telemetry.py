@@ -104,6 +104,9 @@ async def test_its_duration_is_measured(collected: Collected, registry: RunningR
     (point,) = collected.points
     assert (metric.name, metric.unit) == ("http.client.request.duration", "s")
     assert point.count == 3
+    spans = {span.context.span_id for span in collected.spans if span.context}
+    assert {exemplar.span_id for exemplar in point.exemplars} <= spans
+    assert point.exemplars
     assert 0 < point.sum < 10
     assert point.explicit_bounds[:3] == (0.005, 0.01, 0.025)
     assert point.explicit_bounds[-1] == 10

@@ -225,6 +225,26 @@ async def test_a_reader_outlives_its_client(registry: RunningRegistry) -> None:
                 pass
 
 
+def test_a_reader_that_is_read_in_another_event_loop() -> None:
+    """It says so, and does not wait for bytes that come elsewhere."""
+    with serve_in_thread() as registry, asyncio.Runner() as first, asyncio.Runner() as second:
+        client = oci.Client(auth_provider=nobody)
+
+        async def opened() -> oci.BlobReader:
+            repo = client.registry(registry.url).repository("team/app")
+            return await repo.blobs.open(await repo.blobs.push(bytes(8 << 20)))
+
+        async def read(reader: oci.BlobReader) -> None:
+            async for _ in reader:
+                pass
+
+        reader = first.run(opened())
+        with pytest.raises(RuntimeError, match="this client belongs to another event loop"):
+            second.run(read(reader))
+        first.run(reader.aclose())
+        first.run(client.aclose())
+
+
 async def test_a_writer_outlives_its_client(registry: RunningRegistry) -> None:
     """Writing, committing and giving up all need the client."""
     client = oci.Client(auth_provider=nobody)

@@ -371,8 +371,9 @@ async def test_a_clients_observer_hears_all_its_requests(guarded: RunningRegistr
     """From whatever task, tokens included, and each once, also where it listens to the context besides."""
     async with oci.Client(auth_provider=ann, observer=heard) as client:
         repo = client.registry(guarded.url).repository("team/app")
+        blob = await repo.blobs.push(b"x")
         with oci.observe(heard):
-            blob = await repo.blobs.push(b"x")
+            await _read(repo, blob)
         await asyncio.get_running_loop().create_task(_read(repo, blob))
 
     numbers = [event.number for event in heard if isinstance(event, oci.RequestSent)]
