@@ -101,7 +101,7 @@ async def test_its_duration_is_measured(collected: Collected, registry: RunningR
             await client.registry(registry.url).ping()
 
     metric = collected.measured
-    (point,) = collected.points
+    (point,) = metric.data.data_points
     assert (metric.name, metric.unit) == ("http.client.request.duration", "s")
     assert point.count == 3
     spans = {span.context.span_id for span in collected.spans if span.context}
