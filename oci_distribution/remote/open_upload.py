@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
@@ -176,7 +176,7 @@ class OpenUpload:
     """
 
     target: UploadTarget
-    location: str
+    location: str = field(repr=False)
     size: int = 0
     minimum: int = 0
 

@@ -61,7 +61,7 @@ class Held:
             await self.let_go()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """A whole answer.
 
@@ -83,6 +83,9 @@ class Answer:
     def context(self) -> RequestContext:
         """The request with what its answer said, for errors about the content."""
         return response_context(self.request, self.status, self.headers)
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status} to {self.request.method} {self.request.url}>"
 
 
 class OpenAnswer:
@@ -183,3 +186,7 @@ class OpenAnswer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<OpenAnswer {self.status} to {self._request.method} {self._request.url}, {state}>"

@@ -140,7 +140,7 @@ class MirrorHost:
         return f"{self.prefix}/{repository}" if self.prefix else repository
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Call:
     """One request on its way: what stays the same over redirects and retries, and what does not."""
 
@@ -166,6 +166,9 @@ class Call:
     def context(self) -> RequestContext:
         """Which request it is, for errors and events."""
         return RequestContext(self.endpoint.method, redact_url(self.url), self.host.registry)
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.endpoint.method} {redact_url(self.url)}, attempt {self.attempt}>"
 
 
 class BodyStream(httpx.AsyncByteStream):

@@ -144,6 +144,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if self._session is not None:
                 await self._session.close()
 
+    def __repr__(self) -> str:
+        return f"<AiohttpTransport, {'closed' if self._home.is_closed else 'open'}>"
+
     def _session_here(self) -> aiohttp.ClientSession:
         self._home.check()
         if self._session is None:

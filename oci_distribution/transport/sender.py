@@ -73,7 +73,7 @@ _METHOD_KEEPING = frozenset({307, 308})
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Sender:
     """Sends endpoints to hosts.
 
@@ -454,3 +454,6 @@ class Sender:
                 max_wait=self.retry.max_retry_after,
             )
         return pace
+
+    def __repr__(self) -> str:
+        return f"<Sender over {self.http!r}>"

@@ -119,6 +119,31 @@ def test_the_head_of_the_answer_goes_into_the_context() -> None:
     assert (context.status, context.request_id, context.retry_after) == (429, "AB:12", 7.0)
 
 
+@pytest.mark.parametrize(
+    ("headers", "request_id"),
+    [
+        ({"X-Request-ID": "a1"}, "a1"),
+        ({"x-amzn-requestid": "b2"}, "b2"),
+        ({"X-MS-Correlation-Request-Id": "c3"}, "c3"),
+        ({"x-amz-request-id": "d4"}, "d4"),
+        ({"x-ms-request-id": "e5"}, "e5"),
+        ({"X-GUploader-UploadID": "f6"}, "f6"),
+        ({"CF-RAY": "7a-FRA"}, "7a-FRA"),
+        ({"CF-RAY": "7a-FRA", "X-GitHub-Request-Id": "AB:12"}, "AB:12"),
+        ({"X-Request-Id": " ", "Cf-Ray": "7a"}, "7a"),
+        ({"X-Request-Id": ""}, None),
+        ({"X-Request-Id": "a\x1b[2Jb\u202e"}, "a [2Jb"),
+        ({"X-Request-Id": "x" * 5000}, "x" * 200),
+        ({}, None),
+    ],
+)
+def test_what_the_server_calls_a_request(headers: dict[str, str], request_id: str | None) -> None:
+    """In every spelling, the registry's own name before its proxy's, printable, and not too long."""
+    encoded = httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
+
+    assert response_context(RequestContext(), 500, encoded).request_id == request_id
+
+
 FOREIGN = [
     (httpx.ConnectError("no"), errors.ConnectError),
     (httpx.ConnectTimeout("no"), errors.ConnectError),
