@@ -308,12 +308,13 @@ if TYPE_CHECKING:
     from oci_distribution.spec.pack import pack_manifest as pack_manifest
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
-    from oci_distribution.transport.calls import UploadRules as UploadRules
     from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
     from oci_distribution.transport.hosts import HostConfig as HostConfig
     from oci_distribution.transport.hosts import Mirror as Mirror
     from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
+    from oci_distribution.transport.learned import Learned as Learned
     from oci_distribution.transport.pacing import Slots as Slots
+    from oci_distribution.transport.profiles import RegistryProfile as RegistryProfile
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
 
 __all__ = [
@@ -373,6 +374,7 @@ __all__ = [
     "InvalidMediaType",
     "InvalidReference",
     "Layout",
+    "Learned",
     "LimitExceeded",
     "Manifest",
     "ManifestBlobUnknown",
@@ -401,6 +403,7 @@ __all__ = [
     "Registry",
     "RegistryAuth",
     "RegistryHTTPClient",
+    "RegistryProfile",
     "Repository",
     "RequestContext",
     "RequestError",
@@ -435,7 +438,6 @@ __all__ = [
     "Unauthorized",
     "Unsupported",
     "UnsupportedError",
-    "UploadRules",
     "UploadSession",
     "Uploaded",
     "WritableStore",
@@ -499,9 +501,11 @@ _HOMES: Final = {
     "transport.engine": "AiohttpTransport",
     "transport.hosts": "HostConfig Mirror",
     "transport.http_client": "RegistryHTTPClient",
+    "transport.learned": "Learned",
     "transport.pacing": "Slots",
+    "transport.profiles": "RegistryProfile",
     "transport.retry": "RetryPolicy",
-    "transport.calls": "Timeouts UploadRules",
+    "transport.calls": "Timeouts",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 

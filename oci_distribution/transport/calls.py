@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
@@ -13,6 +13,8 @@ import httpx
 from oci_distribution.errors import RequestContext, redact_url
 from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
+from oci_distribution.transport.pacing import Slots
+from oci_distribution.transport.profiles import SPECIFICATION, RegistryProfile
 
 __all__ = [
     "Body",
@@ -22,7 +24,6 @@ __all__ = [
     "Host",
     "MirrorHost",
     "Timeouts",
-    "UploadRules",
     "parsed_url",
     "split_url",
 ]
@@ -64,26 +65,17 @@ class Timeouts:
     minimum_rate: float = 1024.0
     rate_window: float = 60.0
 
+    def __post_init__(self) -> None:
+        """Refuse limits that nothing could keep."""
+        patience = (self.connect, self.read, self.write, self.commit, self.rate_window)
+        if not all(seconds > 0 for seconds in patience) or not self.minimum_rate >= 0:
+            msg = "every time of Timeouts must be more than 0, and minimum_rate not less"
+            raise ValueError(msg)
+
     def of(self, kind: Kind) -> dict[str, float | None]:
         """Return the `timeout` extension of a request."""
         read = self.commit if kind is Kind.UPLOAD else self.read
         return {"connect": self.connect, "read": read, "write": self.write, "pool": None}
-
-
-@dataclass(frozen=True, slots=True)
-class UploadRules:
-    """How a registry wants to be given blobs.
-
-    Args:
-        whole: Whether it takes a blob in one PUT.
-        chunks: Whether it takes one in several chunks, and keeps them all. Where it does not (GAR refuses
-            them, Artifactory keeps the last), what has no known length is spooled to the disk first.
-        max_chunk: Bytes of the largest chunk; None for any. GHCR takes 4 MiB.
-    """
-
-    whole: bool = True
-    chunks: bool = True
-    max_chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +85,22 @@ class Host:
     Args:
         registry: Its canonical name, which credentials are stored under.
         origin: Where it answers.
-        pages_without_link: Whether its listings come in pages that do not link to the next.
         mirrors: Other hosts with its content, in the order in which they are asked.
-        uploads: How it wants to be given blobs.
+        profile: What it is known to do.
+        headers: Sent with each request to it, and to nobody else; empty for the sender's.
+        timeouts: How long it may stay silent; None for the sender's.
+        slots: How many requests it gets at once; None for the sender's.
+
+    Two are equal when they are the same place: blobs can be mounted between them.
     """
 
     registry: str
     origin: Origin
-    pages_without_link: bool = False
-    mirrors: tuple[MirrorHost, ...] = ()
-    uploads: UploadRules = UploadRules()
+    mirrors: tuple[MirrorHost, ...] = field(default=(), compare=False)
+    profile: RegistryProfile = field(default=SPECIFICATION, compare=False)
+    headers: HeaderList = field(default=(), compare=False, repr=False)
+    timeouts: Timeouts | None = field(default=None, compare=False)
+    slots: Slots | None = field(default=None, compare=False)
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""
@@ -140,6 +138,8 @@ class Call:
     attempt: int = 1
     is_home: bool = True
     """Whether it goes to the registry itself, for what we asked for: only then it may be authorised."""
+    sent_by: Origin | None = None
+    """The registry that named this token server; None where `host` is the registry."""
 
     def sent_to(self, url: str) -> Call:
         """Return the same request at a place that the registry named."""

@@ -18,6 +18,7 @@ from oci_distribution.errors import (
     BrokenAnswer,
     ConnectError,
     ErrorDetail,
+    ForbiddenOrigin,
     ProtocolError,
     RequestContext,
     RequestError,
@@ -32,15 +33,21 @@ from oci_distribution.spec.models import ErrorBody
 if TYPE_CHECKING:
     from oci_distribution.spec.endpoints import Endpoint
 
-__all__ = ["mapped_failures", "response_context", "response_error"]
+__all__ = ["PrivateAddress", "mapped_failures", "response_context", "response_error"]
 
 _MAX_ENTRIES = 10
 """Entries of an error body that we look at."""
 _EXCERPT = 200
 """Characters of one thing that a server says, shown to the user."""
 
+
+class PrivateAddress(httpx.ConnectError):
+    """A name is that of a private address, and must not be (`strict_addresses`)."""
+
+
 # In this order: the first that fits. A connect timeout is a timeout, and never was a connection.
 _CLASSES: tuple[tuple[type[httpx.HTTPError], type[RequestError]], ...] = (
+    (PrivateAddress, ForbiddenOrigin),
     (httpx.ConnectTimeout, ConnectError),
     (httpx.TimeoutException, TimeoutExceeded),
     (httpx.ConnectError, ConnectError),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -50,7 +50,7 @@ from oci_distribution.transport.calls import (
     split_url,
 )
 from oci_distribution.transport.failures import mapped_failures, response_error
-from oci_distribution.transport.hosts import Learned
+from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.pacing import Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
 
@@ -84,6 +84,7 @@ class Sender:
         slots: How many requests a host gets at once.
         timeouts: How long a host may stay silent.
         trusted_origins: Where registries may send us in any case.
+        strict_addresses: Whether the addresses behind names count, too.
         timing: Clock, sleep and chance.
     """
 
@@ -95,6 +96,7 @@ class Sender:
     slots: Slots = field(default_factory=Slots)
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
+    strict_addresses: bool = False
     timing: Timing = field(default_factory=Timing)
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
@@ -145,7 +147,10 @@ class Sender:
         """Send a request for a token: paced, retried and bounded like the rest, and never redirected."""
         origin = Origin.of(request.url)
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
-        call = self._call(Host(str(origin), origin), endpoint, request.headers, request.body)
+        # What a user sends to registries is not for token servers, but for our name.
+        name = tuple(header for header in self.headers if header[0].lower() == "user-agent")
+        call = self._call(Host(str(origin), origin, headers=name), endpoint, request.headers, request.body)
+        call = replace(call, sent_by=request.registry)
 
         async def once(call: Call) -> TokenResponse:
             async with await self._send(call, None) as answer:
@@ -164,8 +169,12 @@ class Sender:
         """Return what a host has taught us, to read and to add to."""
         learned = self._learned.get(host.origin)
         if learned is None:
-            learned = self._learned[host.origin] = Learned()
+            learned = self._learned[host.origin] = Learned.from_profile(host.profile)
         return learned
+
+    def timeouts_of(self, host: Host) -> Timeouts:
+        """Return how long a host, and whoever it sends us to, may stay silent."""
+        return host.timeouts or self.timeouts
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
@@ -217,7 +226,7 @@ class Sender:
         delay = self.retry.delay(failed, error.retry_after, self.timing.random())
         reason = f"status {error.status}" if error.status else type(error).__name__
         if error.retry_after:
-            self._pace(host.origin).hold_off(error.retry_after)
+            self._pace(host, host.origin).hold_off(error.retry_after)
         attempts.append(Attempt(reason, delay))
         emit(RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay))
         await self.timing.sleep(delay)
@@ -293,7 +302,7 @@ class Sender:
     async def _send(self, call: Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
         context = call.context
-        held = Held(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
+        held = Held(await self._pace(call.host, split_url(call.url)[0]).acquire(call.endpoint.kind))
         try:
             with mapped_failures(context):
                 request = await self._request(call, authorization, held)
@@ -314,7 +323,7 @@ class Sender:
         url = call.url
         headers = list(call.headers)
         if call.is_home:
-            headers += self.headers
+            headers += call.host.headers or self.headers
         else:
             headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
         if authorization is not None:
@@ -332,17 +341,26 @@ class Sender:
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
-        extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
+        timeouts = self.timeouts_of(call.host)
+        extensions: dict[str, Any] = {"target": target, "timeout": timeouts.of(call.endpoint.kind)}
+        if self.strict_addresses and self._is_sent_away(call, origin):
+            extensions["public_only"] = True
         request = httpx.Request(
             call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
         request.headers.encoding = "ascii"  # as they were encoded; httpx would try that anew at each look
         return request
 
-    def _pace(self, origin: Origin) -> Pace:
+    def _is_sent_away(self, call: Call, origin: Origin) -> bool:
+        """Say whether a public registry sends us to another origin, which must be public, too, then."""
+        by = call.sent_by or call.host.origin
+        return origin != by and origin not in self.trusted_origins and not by.is_local
+
+    def _pace(self, host: Host, origin: Origin) -> Pace:
         pace = self._paces.get(origin)
         if pace is None:
-            pace = self._paces[origin] = Pace(self.slots, self.timing)
+            slots = host.slots if host.slots is not None and origin == host.origin else self.slots
+            pace = self._paces[origin] = Pace(slots, self.timing)
         return pace
 
     def _note_sent(self, call: Call, context: RequestContext) -> float:
