@@ -308,6 +308,7 @@ if TYPE_CHECKING:
     from oci_distribution.spec.pack import pack_manifest as pack_manifest
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
+    from oci_distribution.transport.detect import detect_scheme as detect_scheme
     from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
     from oci_distribution.transport.hosts import HostConfig as HostConfig
     from oci_distribution.transport.hosts import Mirror as Mirror
@@ -443,6 +444,7 @@ __all__ = [
     "WritableStore",
     "copy",
     "default_auth_provider",
+    "detect_scheme",
     "direct_requests",
     "is_direct_request",
     "manifest_accept_header",
@@ -498,6 +500,7 @@ _HOMES: Final = {
     ),
     "spec.pack": "EMPTY_DESCRIPTOR EMPTY_JSON pack_index pack_manifest",
     "spec.reference": "Reference",
+    "transport.detect": "detect_scheme",
     "transport.engine": "AiohttpTransport",
     "transport.hosts": "HostConfig Mirror",
     "transport.http_client": "RegistryHTTPClient",
