@@ -308,6 +308,7 @@ if TYPE_CHECKING:
     from oci_distribution.spec.pack import pack_manifest as pack_manifest
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
+    from oci_distribution.transport.containerd_hosts import hosts_from_containerd as hosts_from_containerd
     from oci_distribution.transport.detect import detect_scheme as detect_scheme
     from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
     from oci_distribution.transport.hosts import HostConfig as HostConfig
@@ -316,6 +317,9 @@ if TYPE_CHECKING:
     from oci_distribution.transport.learned import Learned as Learned
     from oci_distribution.transport.pacing import Slots as Slots
     from oci_distribution.transport.profiles import RegistryProfile as RegistryProfile
+    from oci_distribution.transport.registries_conf import (
+        hosts_from_registries_conf as hosts_from_registries_conf,
+    )
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
 
 __all__ = [
@@ -446,6 +450,8 @@ __all__ = [
     "default_auth_provider",
     "detect_scheme",
     "direct_requests",
+    "hosts_from_containerd",
+    "hosts_from_registries_conf",
     "is_direct_request",
     "manifest_accept_header",
     "observe",
@@ -500,6 +506,7 @@ _HOMES: Final = {
     ),
     "spec.pack": "EMPTY_DESCRIPTOR EMPTY_JSON pack_index pack_manifest",
     "spec.reference": "Reference",
+    "transport.containerd_hosts": "hosts_from_containerd",
     "transport.detect": "detect_scheme",
     "transport.engine": "AiohttpTransport",
     "transport.hosts": "HostConfig Mirror",
@@ -507,6 +514,7 @@ _HOMES: Final = {
     "transport.learned": "Learned",
     "transport.pacing": "Slots",
     "transport.profiles": "RegistryProfile",
+    "transport.registries_conf": "hosts_from_registries_conf",
     "transport.retry": "RetryPolicy",
     "transport.calls": "Timeouts",
 }

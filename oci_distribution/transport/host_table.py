@@ -18,7 +18,7 @@ from oci_distribution.transport.patterns import check_pattern, most_specific
 from oci_distribution.transport.profiles import RegistryProfile, profile_of
 from oci_distribution.transport.tls import TLSSettings
 
-__all__ = ["HostTable", "checked_config", "host_origin"]
+__all__ = ["HostTable", "checked_config", "host_origin", "reasons"]
 
 _ENDPOINTS: Final = {
     # Its name is that of a web site; scopes and credentials keep it, requests go elsewhere.
@@ -131,10 +131,11 @@ def checked_config(name: str, config: HostConfig | Mapping[str, Any]) -> HostCon
     try:
         return HostConfig.model_validate(config)
     except ValidationError as error:
-        raise InvalidArgument(f"hosts: {name[:300]}: {_reasons(error)}") from None
+        raise InvalidArgument(f"hosts: {name[:300]}: {reasons(error)}") from None
 
 
-def _reasons(error: ValidationError) -> str:
+def reasons(error: ValidationError) -> str:
+    """Say what is wrong, key by key, without the values, which may be secrets."""
     return "; ".join(
         ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
         for problem in error.errors(include_input=False, include_url=False)

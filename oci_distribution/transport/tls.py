@@ -18,7 +18,7 @@ import certifi
 
 from oci_distribution.errors import ConfigError
 
-__all__ = ["CERTS_DIRS", "TLSContexts", "TLSSettings", "default_ssl_context"]
+__all__ = ["CERTS_DIRS", "TLSContexts", "TLSSettings", "certificates_in", "default_ssl_context"]
 
 CERTS_DIRS: Final = ("~/.config/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
 """Where podman and docker look for certificates by the host's name."""
@@ -133,17 +133,26 @@ def _with_certs_dirs(settings: TLSSettings, name: str) -> TLSSettings:
     folder = _certs_dir(settings.certs_dirs, name)
     if folder is None:
         return replace(settings, certs_dirs=())
+    authorities, client_certs = certificates_in(folder, name)
+    return replace(
+        settings,
+        ca_files=settings.ca_files + authorities,
+        client_certs=client_certs + settings.client_certs,
+        certs_dirs=(),
+    )
+
+
+def certificates_in(folder: Path, name: str) -> tuple[tuple[Path, ...], tuple[tuple[Path, Path | None], ...]]:
+    """Return the authorities in a directory, and our certificates with their keys, as docker keeps them.
+
+    Raises:
+        ConfigError: It cannot be read, or a certificate or key is alone.
+    """
     try:
         files = sorted(folder.iterdir())
     except OSError as error:
         raise ConfigError(f"{name}: the certificates in {folder} cannot be read: {error}") from error
-    authorities = tuple(path for path in files if path.suffix == ".crt")
-    return replace(
-        settings,
-        ca_files=settings.ca_files + authorities,
-        client_certs=(*_pairs(files, name), *settings.client_certs),
-        certs_dirs=(),
-    )
+    return tuple(path for path in files if path.suffix == ".crt"), tuple(_pairs(files, name))
 
 
 def _certs_dir(chosen: tuple[Path, ...] | None, name: str) -> Path | None:
