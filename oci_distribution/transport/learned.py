@@ -28,6 +28,7 @@ class Learned:
         refused_sizes: The smallest blob, in bytes, that it refused in each way of sending it: `whole` in one
             PUT, `stream` in one PATCH, `chunks` in several.
         excluded_mirrors: Names of its mirrors that served wrong bytes, and are not asked any more.
+        misses: By repository, how many blobs it lacked one after the other when we came to push them.
     """
 
     referrers_api: bool | None = None
@@ -39,6 +40,7 @@ class Learned:
     largest_chunk: int | None = None
     refused_sizes: dict[str, int] = field(default_factory=dict[str, int])
     excluded_mirrors: set[str] = field(default_factory=set[str])
+    misses: dict[str, int] = field(default_factory=dict[str, int], repr=False)
 
     @classmethod
     def from_profile(cls, profile: RegistryProfile) -> Self:
@@ -64,7 +66,7 @@ class Learned:
         nothing = Learned()
         known = [
             f"{name}={getattr(self, name)!r}"
-            for name in (field.name for field in fields(self))
+            for name in (field.name for field in fields(self) if field.repr)
             if getattr(self, name) != getattr(nothing, name)
         ]
         return f"Learned({', '.join(known)})"

@@ -178,8 +178,8 @@ class Sender:
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
-        call = Call(host, endpoint, host.url(endpoint.target), fixed, body)
-        return call if endpoint.target.startswith("/") else call.sent_to(endpoint.target)
+        is_home = endpoint.target.startswith("/") or Origin.of(endpoint.target) == host.origin
+        return Call(host, endpoint, host.url(endpoint.target), fixed, body, is_home=is_home)
 
     async def _retrying(self, once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         return await self.repeat(
