@@ -252,6 +252,7 @@ if TYPE_CHECKING:
     from oci_distribution.remote.blob_reader import BlobReader as BlobReader
     from oci_distribution.remote.blob_writer import BlobWriter as BlobWriter
     from oci_distribution.remote.client import Client as Client
+    from oci_distribution.remote.distribution import Distribution as Distribution
     from oci_distribution.remote.downloads import Downloaded as Downloaded
     from oci_distribution.remote.failover import MirrorFailed as MirrorFailed
     from oci_distribution.remote.registry import Registry as Registry
@@ -358,6 +359,7 @@ __all__ = [
     "DigestInvalid",
     "DigestMismatch",
     "Discovered",
+    "Distribution",
     "DockerManifest",
     "DockerManifestList",
     "DockerManifestV1",
@@ -490,6 +492,7 @@ _HOMES: Final = {
     "remote.blob_reader": "BlobReader",
     "remote.blob_writer": "BlobWriter",
     "remote.client": "Client",
+    "remote.distribution": "Distribution",
     "remote.downloads": "Downloaded",
     "remote.failover": "MirrorFailed",
     "remote.registry": "Registry",
