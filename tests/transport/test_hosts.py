@@ -115,7 +115,7 @@ NONSENSE: dict[str, dict[str, Any]] = {
     "timeouts: zero": {"timeouts": {"read": 0}},
     "timeouts: negative": {"timeouts": {"connect": -1.0}},
     "timeouts: not a number": {"timeouts": {"write": float("nan")}},
-    "timeouts: unknown": {"timeouts": {"raed": 1.0}},
+    "timeouts: unknown": {"timeouts": {"patience": 1.0}},
     "slots": {"slots": {"requests": 0}},
     "headers: name": {"headers": {"X\n-Y": "s3cr3t"}},
     "headers: empty name": {"headers": {"": "s3cr3t"}},
