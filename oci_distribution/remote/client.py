@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from oci_distribution.auth.httpx_auth import RegistryAuth
 from oci_distribution.content.layout import Layout
 from oci_distribution.content.protocols import Store
 from oci_distribution.errors import InvalidReference
+from oci_distribution.events import EventSink
 from oci_distribution.remote.referrers_index import ReferrerQueues
 from oci_distribution.remote.registry import MAX_MANIFEST, Registry
 from oci_distribution.remote.repository import Repository
@@ -28,16 +29,21 @@ from oci_distribution.transport.engine import AiohttpTransport
 from oci_distribution.transport.host_table import HostTable
 from oci_distribution.transport.hosts import HostConfig
 from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClient
-from oci_distribution.transport.pacing import Slots
+from oci_distribution.transport.pacing import Limits, Slots
 from oci_distribution.transport.retry import RetryPolicy
 from oci_distribution.transport.sender import Sender
 from oci_distribution.transport.tls import TLSContexts
+from oci_distribution.transport.warned import RegistryWarning, Warned
 
 __all__ = ["Client", "Default"]
 
 LAYOUT_PREFIX = "oci:"
 DEFAULT_TAG = "latest"
 """The tag that docker and podman mean when none is written."""
+
+
+_NEGOTIATED = frozenset({"accept", "accept-encoding", "connection"})
+"""Headers that every `httpx.AsyncClient` has, and each of our requests has its own."""
 
 
 class Default(Enum):
@@ -52,9 +58,12 @@ class Client:
 
     Args:
         http: An `httpx.AsyncClient` that carries every request, in the place of ours; it is not closed by us.
+            Its hooks, proxies and transport are used, and its headers as if they were given as `headers`;
+            not its authentication, cookies, parameters, timeouts and redirects, which are ours.
         transport: A transport for our own `httpx.AsyncClient`, in the place of the default engine.
         auth: An `httpx.Auth` in the place of our own authorization.
-        headers: Sent with each request to a registry, and never to another origin.
+        headers: Sent with each request to a registry, and never to another origin. `Authorization` among
+            them takes the place of our own.
         auth_provider: Asked for credentials; by default what docker and podman stored.
         challenge_cache: Remembers what each registry's challenge was; None remembers nothing.
         token_cache: Remembers tokens; None remembers nothing.
@@ -62,13 +71,18 @@ class Client:
         hosts: What is special about registries, by name or pattern (`*.pkg.dev`): the name goes before a
             pattern, and a longer pattern before others. Plain dicts are checked, and taken, too.
         retry: How patient to be.
-        timeouts: How long a host may stay silent.
+        timeouts: How long a host may stay silent, and how long all of it may take.
         slots: How many requests a host gets at once.
+        limits: How fast a host is talked to; `HostConfig.limits` says it for one.
         trusted_origins: Where registries may send us although our rules forbid it, `https://10.0.0.7:8443`.
         strict_addresses: Whether to look at the addresses, too, behind the names that registries send us to:
             private ones are forbidden then. Off, because in many companies registries are private, and
             store their blobs on other private hosts.
         max_manifest: Longest manifest to take in, in bytes.
+        observer: Hears the events of every request of this client, from whatever task; `observe` hears
+            those of one context, and progress, which belongs to a job.
+        on_warning: Shows what a registry warns of, each text once; by default `warnings.warn`. What it raises
+            comes out of the call that was warned.
 
     Raises:
         ValueError: Arguments that exclude each other, an origin that is none, or nonsense about a host
@@ -90,14 +104,17 @@ class Client:
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         slots: Slots | None = None,
+        limits: Limits | None = None,
         trusted_origins: Collection[str] = (),
         strict_addresses: bool = False,
         max_manifest: int = MAX_MANIFEST,
+        observer: EventSink | None = None,
+        on_warning: Callable[[RegistryWarning], object] | None = None,
     ) -> None:
         if http is not None and transport is not None:
             msg = "give either http or transport: a client of yours has its own transport"
             raise ValueError(msg)
-        own_headers = _headers(headers or {})
+        own_headers = _headers(headers or {}, http)
         self._owns_http = http is None
         self._hosts = HostTable(hosts or {}, own_headers)
         self._referrer_queues = ReferrerQueues()
@@ -116,10 +133,13 @@ class Client:
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             slots=slots or Slots(),
+            limits=limits or Limits(),
             trusted_origins=trusted,
             strict_addresses=strict_addresses,
+            observer=observer,
+            warned=Warned(on_warning),
         )
-        if auth is None:
+        if auth is None and "authorization" not in own_headers:
             authorizer = Authorizer(
                 auth_provider if auth_provider is not None else default_auth_provider(),
                 fetch=self._sender.fetch_token,
@@ -132,12 +152,16 @@ class Client:
             )
             self._sender.authorizer = authorizer
             auth = RegistryAuth(authorizer)
-        if self._owns_http:
+        if self._owns_http and auth is not None:
             self._http.auth = auth
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The `httpx.AsyncClient` under everything; ours authorises what you send with it by hand, too."""
+        """The `httpx.AsyncClient` under everything; ours authorises what you send with it by hand, too.
+
+        By hand nothing is paced, retried, observed or mapped to our errors, and httpx's own rules hold:
+        redirects are followed when you say so (`follow_redirects=True`), without authorization to others.
+        """
         return self._http
 
     def registry(self, name: str) -> Registry:
@@ -188,15 +212,30 @@ class Client:
 
         Args:
             request: As `client.http.build_request` makes it.
+
+        Raises:
+            httpx.HTTPError: It failed; nothing is tried again, and no status is an error.
+            RuntimeError: The client is closed, or belongs to another event loop or process.
         """
+        self._sender.home.check()
         return await self._http.send(request, auth=self._http.auth)
 
     async def aclose(self) -> None:
-        """Close every connection; again does nothing."""
+        """Close every connection; again does nothing.
+
+        Raises:
+            RuntimeError: The client belongs to another event loop or process, which has to close it.
+        """
+        home = self._sender.home
+        if home.is_closed:
+            return
+        home.check()
+        home.is_closed = True
         if self._owns_http:
             await self._http.aclose()
 
     async def __aenter__(self) -> Self:
+        self._sender.home.check()
         return self
 
     async def __aexit__(
@@ -216,12 +255,16 @@ class Client:
         )
 
     def __repr__(self) -> str:
-        return f"<Client with {self._http!r}>"
+        state = "closed" if self._sender.home.is_closed else "open"
+        return f"<Client over {type(self._http).__name__}, {state}>"
 
 
-def _headers(own: Mapping[str, str]) -> httpx.Headers:
-    """Return a user's headers, and who we are unless they say it: their `httpx.AsyncClient` would not."""
+def _headers(own: Mapping[str, str], http: httpx.AsyncClient | None) -> httpx.Headers:
+    """Return a user's headers, also those of their `httpx.AsyncClient`, and who we are unless they say it."""
     headers = httpx.Headers({"User-Agent": USER_AGENT})
+    if http is not None:
+        theirs = (item for item in http.headers.items() if item[0].lower() not in _NEGOTIATED)
+        headers.update({name: value for name, value in theirs if not value.startswith("python-httpx/")})
     headers.update(own)
     return headers
 

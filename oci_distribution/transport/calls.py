@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import httpx
 
 from oci_distribution.errors import RequestContext, redact_url
 from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
-from oci_distribution.transport.pacing import Slots
+from oci_distribution.transport.metering import ByteCap
+from oci_distribution.transport.pacing import Limits, Slots
 from oci_distribution.transport.profiles import SPECIFICATION, RegistryProfile
+
+if TYPE_CHECKING:
+    from oci_distribution.transport.watch import Watch
 
 __all__ = [
     "Body",
@@ -24,6 +28,7 @@ __all__ = [
     "Host",
     "MirrorHost",
     "Timeouts",
+    "changed_by_httpx",
     "parsed_url",
     "split_url",
 ]
@@ -46,7 +51,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a host may stay silent, in seconds; there is no limit on the whole of a transfer.
+    """How long a host may stay silent, and how long all of it may take, in seconds.
 
     Args:
         connect: Until a connection stands, TLS included.
@@ -56,6 +61,9 @@ class Timeouts:
         minimum_rate: Bytes a second that a blob must come with, or its connection is replaced. The default
             is less than any line gives that is not broken; 0 for no minimum.
         rate_window: How long that is measured, in seconds.
+        total: For one operation: a request with all that it takes, retries and waits included, and its answer
+            to the last byte; a blob that is read, or pushed, to its end. None for no limit, as nobody knows
+            how long a transfer takes.
     """
 
     connect: float = 10.0
@@ -64,10 +72,13 @@ class Timeouts:
     commit: float = 300.0
     minimum_rate: float = 1024.0
     rate_window: float = 60.0
+    total: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that nothing could keep."""
-        patience = (self.connect, self.read, self.write, self.commit, self.rate_window)
+        patience: tuple[float, ...] = (self.connect, self.read, self.write, self.commit, self.rate_window)
+        if self.total is not None:
+            patience += (self.total,)
         if not all(seconds > 0 for seconds in patience) or not self.minimum_rate >= 0:
             msg = "every time of Timeouts must be more than 0, and minimum_rate not less"
             raise ValueError(msg)
@@ -90,6 +101,7 @@ class Host:
         headers: Sent with each request to it, and to nobody else; empty for the sender's.
         timeouts: How long it may stay silent; None for the sender's.
         slots: How many requests it gets at once; None for the sender's.
+        limits: How fast it is talked to; None for what holds for every host.
 
     Two are equal when they are the same place: blobs can be mounted between them.
     """
@@ -101,6 +113,7 @@ class Host:
     headers: HeaderList = field(default=(), compare=False, repr=False)
     timeouts: Timeouts | None = field(default=None, compare=False)
     slots: Slots | None = field(default=None, compare=False)
+    limits: Limits | None = field(default=None, compare=False)
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""
@@ -140,6 +153,8 @@ class Call:
     """Whether it goes to the registry itself, for what we asked for: only then it may be authorised."""
     sent_by: Origin | None = None
     """The registry that named this token server; None where `host` is the registry."""
+    watch: Watch | None = None
+    """Tells what becomes of it; None when nobody listens."""
 
     def sent_to(self, url: str) -> Call:
         """Return the same request at a place that the registry named."""
@@ -157,7 +172,14 @@ class Call:
 class BodyStream(httpx.AsyncByteStream):
     """A body on its way: opened already, and opened again when httpx's own auth sends it again."""
 
-    def __init__(self, body: Body, opened: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        body: Body,
+        opened: AsyncIterator[bytes],
+        stack: AsyncExitStack,
+        cap: ByteCap | None = None,
+    ) -> None:
+        self._cap = cap
         self._body = body
         self._opened: AsyncIterator[bytes] | None = opened
         self._stack = stack
@@ -168,6 +190,8 @@ class BodyStream(httpx.AsyncByteStream):
         pieces, self._opened = self._opened, None
         if pieces is None:
             pieces = await self._stack.enter_async_context(self._body.open(0))
+        if self._cap is not None:
+            pieces = await self._stack.enter_async_context(aclosing(self._cap.passing(pieces)))
         async for piece in pieces:
             yield piece
         self.is_finished = True
@@ -191,3 +215,12 @@ def split_url(url: str) -> tuple[Origin, bytes]:
     starts = [index for index in (rest.find("/"), rest.find("?")) if index >= 0]
     target = rest[min(starts) :] if starts else "/"
     return Origin.of(url), (target if target.startswith("/") else f"/{target}").encode()
+
+
+@lru_cache(maxsize=4096)
+def changed_by_httpx(url: str) -> bool:
+    """Say whether httpx would send another target than the URL's own, and has to be told.
+
+    Told without need, httpcore would send it to a forward proxy, too, which wants the whole URL there.
+    """
+    return parsed_url(url).raw_path != split_url(url)[1]

@@ -109,6 +109,7 @@ class HostTable:
             headers=tuple(headers.items()),
             timeouts=config.timeouts,
             slots=config.slots,
+            limits=config.limits,
         )
 
     def _config(self, name: str) -> HostConfig:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from oci_distribution.spec.reference import DOCKER_HUB, check_registry, check_repository
 from oci_distribution.transport.calls import Timeouts
-from oci_distribution.transport.pacing import Slots
+from oci_distribution.transport.pacing import Limits, Slots
 from oci_distribution.transport.profiles import RegistryProfile
 from oci_distribution.transport.tls import TLSSettings
 
@@ -93,7 +93,8 @@ class HostConfig(BaseModel):
         profile: What it is known to do, by name (`"gar"`) or in your own words; None for what the library
             knows of its name. Whatever is not known is found out.
         slots: How many requests it gets at once; None for the client's.
-        timeouts: How long it may stay silent; None for the client's.
+        limits: How fast it is talked to; None for the client's.
+        timeouts: How long it may stay silent, and how long all of it may take; None for the client's.
         headers: Sent with each request to it, in the place of the client's headers of the same name.
     """
 
@@ -109,6 +110,7 @@ class HostConfig(BaseModel):
     mirrors: tuple[Mirror, ...] = ()
     profile: Annotated[RegistryProfile | str | None, AfterValidator(_known_profile)] = None
     slots: Slots | None = None
+    limits: Limits | None = None
     timeouts: Timeouts | None = None
     headers: Annotated[Mapping[str, str], AfterValidator(_check_headers)] = Field(
         default_factory=dict[str, str], repr=False
