@@ -27,6 +27,7 @@ import anyio.to_thread
 import httpx
 import yarl
 
+from oci_distribution.errors import ConfigError
 from oci_distribution.spec.urls import is_local_host
 from oci_distribution.transport.failures import PrivateAddress
 from oci_distribution.transport.home import Home
@@ -189,7 +190,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if proxy is None:
             return {"ssl": await self._tls(url)} if is_https else {}
         route: dict[str, Any] = {"proxy": proxy.url}
-        if is_https or proxy.url.startswith("https:"):
+        if proxy.url.startswith("https:"):
+            route["ssl"] = await self._tls(httpx.URL(proxy.url))
+            if is_https and route["ssl"] is not await self._tls(url):
+                # aiohttp knows one context for both.
+                why = "what is said of TLS with this host would be good for the https proxy on the way, too"
+                raise ConfigError(f"{url.host}: {why}; use an http proxy")
+        elif is_https:
             route["ssl"] = await self._tls(url)
         if proxy.authorization is not None:
             # Not in the URL, as aiohttp's errors print that.

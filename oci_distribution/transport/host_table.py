@@ -14,7 +14,7 @@ from oci_distribution.spec.reference import DOCKER_HUB
 from oci_distribution.spec.urls import Origin, is_loopback_host
 from oci_distribution.transport.calls import Host, MirrorHost
 from oci_distribution.transport.hosts import HostConfig, Mirror
-from oci_distribution.transport.patterns import check_pattern, most_specific
+from oci_distribution.transport.patterns import check_pattern, is_pattern, most_specific
 from oci_distribution.transport.profiles import RegistryProfile, profile_of
 from oci_distribution.transport.tls import TLSSettings
 
@@ -50,19 +50,16 @@ class HostTable:
         self._endpoints = self._tls_of_endpoints()
 
     def _tls_of_endpoints(self) -> dict[str, TLSSettings]:
-        """Return what is said of TLS with hosts that answer for others."""
+        """Return what is said of TLS with hosts that are named, where they answer."""
         found: dict[str, TLSSettings] = {}
         for name, config in self._configs.items():
-            endpoint = config.endpoint or _ENDPOINTS.get(name)
-            if endpoint is None:
+            endpoint = config.endpoint or _ENDPOINTS.get(name, name)
+            if is_pattern(endpoint):
                 continue
-            endpoint = _netloc(endpoint)
-            own = self._configs.get(endpoint)
-            other = found.setdefault(endpoint, own.tls if own is not None else config.tls)
-            if other != config.tls:
-                raise InvalidArgument(
-                    f"hosts: {name} says something else of TLS with {endpoint} than others do"
-                )
+            endpoint = Origin.of(f"https://{endpoint}").netloc
+            if found.setdefault(endpoint, config.tls) != config.tls:
+                why = f"{name} says something else of TLS with {endpoint} than others do"
+                raise InvalidArgument(f"hosts: {why}")
         return found
 
     @property
@@ -77,7 +74,10 @@ class HostTable:
             endpoint: `host` or `host:port`, without the port of https.
         """
         known = self._endpoints.get(endpoint)
-        return known if known is not None else self._config(endpoint).tls
+        if known is not None:
+            return known
+        config = most_specific(self._configs, endpoint) or most_specific(self._configs, f"{endpoint}:443")
+        return TLSSettings() if config is None else config.tls
 
     def host(self, registry: str, scheme: str | None = None) -> Host:
         """Return a registry, as it is to be spoken to.
@@ -114,11 +114,6 @@ class HostTable:
 
     def _config(self, name: str) -> HostConfig:
         return most_specific(self._configs, name) or HostConfig()
-
-
-def _netloc(endpoint: str) -> str:
-    """Return an endpoint as it stands in a URL: in lower case, without the port of https."""
-    return Origin.of(f"https://{endpoint}").netloc
 
 
 def checked_config(name: str, config: HostConfig | Mapping[str, Any]) -> HostConfig:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 import oci_distribution as oci
 from oci_distribution.testing import RunningRegistry, TokenAuth, serve_registry
 from oci_distribution.transport import tls
+from oci_distribution.transport.host_table import HostTable
 from tests.certificates import Pki
 from tests.hostile import Exchange, hostile
 
@@ -292,6 +293,31 @@ async def test_an_endpoint_has_the_settings_of_its_name(pki: Pki) -> None:
         hosts = {"registry.example": oci.HostConfig(endpoint=registry.host, scheme="https", ca_file=pki.ca)}
         async with oci.Client(hosts=hosts) as client:
             await client.registry("registry.example").ping()
+
+
+@pytest.mark.parametrize("name", ["registry.example:443", "*.example:443", "REGISTRY.example", "*"])
+def test_the_port_of_https_may_be_named(name: str) -> None:
+    """It is no part of the name then that is connected to."""
+    table = HostTable({name: oci.HostConfig(skip_verify=True)}, {})
+
+    assert not table.tls("registry.example").verify
+    assert table.tls("registry.example:8443").verify or name == "*"
+
+
+async def test_an_https_proxy_gets_no_certificate_of_ours(monkeypatch: pytest.MonkeyPatch, pki: Pki) -> None:
+    """What is said of a registry would be good for the proxy, too: it is refused before anything is sent."""
+    certificate, key = pki.client()
+
+    async def script(exchange: Exchange) -> None:
+        raise AssertionError(exchange.head)
+
+    async with hostile(script, tls=pki.server(clients=ssl.CERT_OPTIONAL)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        config = oci.HostConfig(ca_file=pki.ca, client_cert=certificate, client_key=key)
+        async with oci.Client(hosts={"registry.example": config}) as client:
+            with pytest.raises(oci.ConfigError, match=r"registry\.example.*https proxy"):
+                await client.registry("registry.example").ping()
+        assert proxy.connections == 0
 
 
 def test_two_who_say_different_things_of_one_endpoint(pki: Pki) -> None:

@@ -116,6 +116,8 @@ NONSENSE: dict[str, dict[str, Any]] = {
     "timeouts: negative": {"timeouts": {"connect": -1.0}},
     "timeouts: not a number": {"timeouts": {"write": float("nan")}},
     "timeouts: unknown": {"timeouts": {"patience": 1.0}},
+    "timeouts: total": {"timeouts": {"total": 0.0}},
+    "limits": {"limits": {"requests_per_second": 0}},
     "slots": {"slots": {"requests": 0}},
     "headers: name": {"headers": {"X\n-Y": "s3cr3t"}},
     "headers: empty name": {"headers": {"": "s3cr3t"}},
