@@ -49,7 +49,7 @@ from oci_distribution.transport.calls import (
 from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, doing, following
 from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.home import Home
-from oci_distribution.transport.hosts import Learned
+from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.metering import MeteredStream
 from oci_distribution.transport.pacing import Limits, Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
@@ -87,6 +87,7 @@ class Sender:
         limits: How fast a host is talked to, unless it has limits of its own.
         timeouts: How long a host may stay silent, and how long all of it may take.
         trusted_origins: Where registries may send us in any case.
+        strict_addresses: Whether the addresses behind names count, too.
         timing: Clock, sleep and chance.
         observer: Hears every event of every request, in whatever context it is made.
         warned: Shows what registries warn of.
@@ -102,6 +103,7 @@ class Sender:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
+    strict_addresses: bool = False
     timing: Timing = field(default_factory=Timing)
     observer: EventSink | None = None
     warned: Warned = field(default_factory=Warned)
@@ -155,7 +157,10 @@ class Sender:
         """Send a request for a token: paced, retried and bounded like the rest, and never redirected."""
         origin = Origin.of(request.url)
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
-        call = self._call(Host(str(origin), origin), endpoint, request.headers, request.body)
+        # What a user sends to registries is not for token servers, but for our name.
+        name = tuple(header for header in self.headers if header[0].lower() == "user-agent")
+        call = self._call(Host(str(origin), origin, headers=name), endpoint, request.headers, request.body)
+        call = replace(call, sent_by=request.registry)
 
         async def once(call: Call) -> TokenResponse:
             async with await self._send(call, None) as answer:
@@ -177,8 +182,12 @@ class Sender:
         """Return what a host has taught us, to read and to add to."""
         learned = self._learned.get(host.origin)
         if learned is None:
-            learned = self._learned[host.origin] = Learned()
+            learned = self._learned[host.origin] = Learned.from_profile(host.profile)
         return learned
+
+    def timeouts_of(self, host: Host) -> Timeouts:
+        """Return how long a host, and whoever it sends us to, may stay silent."""
+        return host.timeouts or self.timeouts
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
@@ -240,7 +249,7 @@ class Sender:
         Raises:
             DeadlineExceeded: It took longer than `Timeouts.total`.
         """
-        deadline = self.deadline()
+        deadline = self.deadline(host)
         if deadline is None:
             return await operation()
         context = RequestContext(endpoint.method, redact_url(host.url(endpoint.target)), host.registry)
@@ -250,9 +259,9 @@ class Sender:
         except DeadlineExceeded as error:
             raise error if error.attempts else error.with_attempts(attempts) from error.__cause__
 
-    def deadline(self) -> Deadline | None:
+    def deadline(self, host: Host) -> Deadline | None:
         """Return the deadline of what we are a part of, or of what begins now; None for no limit."""
-        deadline, total = current_deadline(), self.timeouts.total
+        deadline, total = current_deadline(), self.timeouts_of(host).total
         return Deadline(total) if deadline is None and total is not None else deadline
 
     async def wait_to_repeat(
@@ -397,7 +406,7 @@ class Sender:
         url = call.url
         headers = list(call.headers)
         if call.is_home:
-            headers += self.headers
+            headers += call.host.headers or self.headers
         else:
             headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
         if authorization is not None:
@@ -416,14 +425,22 @@ class Sender:
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
-        extensions: dict[str, Any] = {"timeout": self.timeouts.of(call.endpoint.kind)}
+        timeouts = self.timeouts_of(call.host)
+        extensions: dict[str, Any] = {"timeout": timeouts.of(call.endpoint.kind)}
         if changed_by_httpx(url):
             extensions["target"] = target
+        if self.strict_addresses and self._is_sent_away(call, origin):
+            extensions["public_only"] = True
         request = httpx.Request(
             call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
         request.headers.encoding = "ascii"  # as they were encoded; httpx would try that anew at each look
         return request
+
+    def _is_sent_away(self, call: Call, origin: Origin) -> bool:
+        """Say whether a public registry sends us to another origin, which must be public, too, then."""
+        by = call.sent_by or call.host.origin
+        return origin != by and origin not in self.trusted_origins and not by.is_local
 
     def _guard(self, call: Call, response: httpx.Response, held: Held, deadline: Deadline | None) -> None:
         """Let a body come no faster than allowed, and one that is read when we have returned in time."""
@@ -448,7 +465,7 @@ class Sender:
             is_home = origin == host.origin
             pace = self._paces[origin] = Pace(
                 host.registry if is_home else origin.netloc,
-                self.slots,
+                host.slots if is_home and host.slots is not None else self.slots,
                 host.limits if is_home and host.limits is not None else self.limits,
                 timing=self.timing,
                 max_wait=self.retry.max_retry_after,

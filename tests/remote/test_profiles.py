@@ -171,7 +171,7 @@ async def _once(data: bytes) -> AsyncGenerator[bytes]:
 async def push_with_known_rules(world: World) -> None:
     """A user who says that a registry takes no chunks need not know more."""
     host = world.registry.host
-    hosts = {host: oci.HostConfig(uploads=oci.UploadRules(chunks=False))}
+    hosts = {host: oci.HostConfig(profile=oci.RegistryProfile(chunks=False))}
     async with oci.Client(auth_provider=ann, hosts=hosts) as client:
         blobs = client.registry(world.registry.url).repository("team/app").blobs
         async with blobs.writer(chunk_size=100_000) as writer:

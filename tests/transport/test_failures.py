@@ -11,7 +11,12 @@ import pytest
 from oci_distribution import errors
 from oci_distribution.errors import RequestContext
 from oci_distribution.spec import endpoints
-from oci_distribution.transport.failures import mapped_failures, response_context, response_error
+from oci_distribution.transport.failures import (
+    PrivateAddress,
+    mapped_failures,
+    response_context,
+    response_error,
+)
 
 MANIFEST = endpoints.get_manifest("a/b", "v1")
 BLOB = endpoints.get_blob("a/b", "sha256:" + "0" * 64)
@@ -157,6 +162,7 @@ FOREIGN = [
     (httpx.LocalProtocolError("no"), errors.ProtocolError),
     (httpx.UnsupportedProtocol("no"), errors.ProtocolError),
     (httpx.ProxyError("no"), errors.ConnectError),
+    (PrivateAddress("no"), errors.ForbiddenOrigin),
     (httpx.DecodingError("no"), errors.TransportError),
     (httpx.TooManyRedirects("no"), errors.TransportError),
     (httpx.InvalidURL("no"), errors.ProtocolError),
