@@ -82,6 +82,12 @@ class OpenAnswer:
         return response_context(self._request, self.status, self.headers)
 
     @property
+    def authorization(self) -> str | None:
+        """What the request said of who we are."""
+        value: str | None = self._response.request.headers.get("Authorization")
+        return value
+
+    @property
     def took_all(self) -> bool:
         """Whether the host had the whole body of the request when it answered."""
         return not isinstance(self._sent, BodyStream) or self._sent.is_finished

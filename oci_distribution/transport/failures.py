@@ -17,6 +17,7 @@ from oci_distribution.errors import (
     STATUS_CLASSES,
     BrokenAnswer,
     ConnectError,
+    Denied,
     ErrorDetail,
     ProtocolError,
     RequestContext,
@@ -25,6 +26,7 @@ from oci_distribution.errors import (
     TimeoutExceeded,
     TLSError,
     TransportError,
+    Unauthorized,
 )
 from oci_distribution.spec.headers import REQUEST_ID_HEADERS, parse_retry_after
 from oci_distribution.spec.models import ErrorBody
@@ -32,7 +34,7 @@ from oci_distribution.spec.models import ErrorBody
 if TYPE_CHECKING:
     from oci_distribution.spec.endpoints import Endpoint
 
-__all__ = ["mapped_failures", "response_context", "response_error"]
+__all__ = ["denial", "mapped_failures", "response_context", "response_error"]
 
 _MAX_ENTRIES = 10
 """Entries of an error body that we look at."""
@@ -121,6 +123,14 @@ def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) 
     details = _details(content)
     cls = _class_for(endpoint, status, details)
     return cls(_message(cls, status, details, content), context=context, errors=details)
+
+
+def denial(refusal: RequestError) -> RequestError:
+    """Return the error that a refusal means which no other token would help against."""
+    if not isinstance(refusal, Unauthorized):
+        return refusal
+    message = f"{refusal.args[0]} (with a token that was made for this)"
+    return Denied(message, context=refusal.context, errors=refusal.errors)
 
 
 def _details(content: bytes) -> tuple[ErrorDetail, ...]:

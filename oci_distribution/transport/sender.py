@@ -11,10 +11,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import anyio
 import httpx
 
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
 from oci_distribution.auth.direct import is_direct_request
+from oci_distribution.auth.token_server import MAX_TOKEN_BODY
 from oci_distribution.errors import (
     Attempt,
     BrokenAnswer,
@@ -24,6 +26,7 @@ from oci_distribution.errors import (
     RequestContext,
     RequestError,
     ResponseError,
+    TimeoutExceeded,
     TokenError,
     redact_url,
 )
@@ -35,7 +38,7 @@ from oci_distribution.events import (
     emit,
     listening,
 )
-from oci_distribution.spec.endpoints import Endpoint
+from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.urls import Origin, resolve_url
 from oci_distribution.transport.answers import Answer, OpenAnswer, close
@@ -49,7 +52,7 @@ from oci_distribution.transport.calls import (
     parsed_url,
     split_url,
 )
-from oci_distribution.transport.failures import mapped_failures, response_error
+from oci_distribution.transport.failures import denial, mapped_failures, response_error
 from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.pacing import Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
@@ -60,8 +63,8 @@ MAX_REDIRECTS = 5
 """Hops after which we stop: a registry with storage behind it needs one, behind a CDN two."""
 MAX_ERROR_BODY = 64 << 10
 """Bytes of a refusal's body that we read."""
-MAX_TOKEN_BODY = 1 << 20
-"""Bytes of a token server's answer that we read."""
+TOKEN_TIMEOUT = 60.0
+"""Seconds that all of a token server's answer may take, not only each piece of it."""
 
 # What may travel to another origin: the rest (a user's own headers) may be a secret of the registry's.
 _HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "range", "if-range", "content-type"})
@@ -151,8 +154,7 @@ class Sender:
             async with await self._send(call, None) as answer:
                 if answer.status in PASSING_STATUSES:
                     raise await self._refusal(call, answer)
-                content = (await answer.read(MAX_TOKEN_BODY)).content
-                return TokenResponse(answer.status, answer.headers, content)
+                return await _token_response(answer)
 
         try:
             return await self._retrying(once, call)
@@ -267,21 +269,44 @@ class Sender:
         authorizer = self.authorizer
         if authorizer is None or not call.is_home or is_direct_request():
             return await self._send(call, None)
-        host, scope = call.host, call.endpoint.scope
-        value = await authorizer.authorize(host.origin, host.registry, scope)
+        host, scope, desired = call.host, call.endpoint.scope, call.endpoint.desired
+        value = await authorizer.authorize(host.origin, host.registry, scope, desired=desired)
         for again in (False, True):
             answer = await self._send(call, value)
             if answer.status != 401 or not (challenges := answer.headers.get_list("WWW-Authenticate")):
                 return answer
             async with answer:
                 refusal = await self._refusal(call, answer)
+            value = answer.authorization
             better = await authorizer.answer(
-                host.origin, host.registry, scope, challenges, value, again=again
+                host.origin, host.registry, scope, challenges, value, desired=desired, again=again
             )
             if better is None:
+                if value and authorizer.is_denial(host.origin, host.registry, scope, value, desired=desired):
+                    raise denial(refusal) from None
                 raise refusal
             value = better
         return await self._send(call, value)
+
+    async def _renewed(self, call: Call, authorization: str) -> str:
+        """Return an authorization that lasts for a long body, which is about to be sent.
+
+        Only now: a stream may have waited for its slot for longer than a token lives. Requests for tokens are
+        small, and wait for no stream.
+        """
+        host, endpoint = call.host, call.endpoint
+        if self.authorizer is None or call.body is None or isinstance(call.body, bytes):
+            return authorization
+        lasting = await self.authorizer.authorize(
+            host.origin, host.registry, endpoint.scope, desired=endpoint.desired, lasting=True
+        )
+        return lasting or authorization
+
+    def _own_auth(self, call: Call) -> httpx.Auth | None:
+        """Return the user's own scheme where it may be used."""
+        if self.auth is None or not call.is_home or is_direct_request():
+            return None
+        return self.auth
 
     async def _refusal(self, call: Call, answer: OpenAnswer) -> RequestError:
         content = await answer.read_head(MAX_ERROR_BODY)
@@ -293,11 +318,13 @@ class Sender:
         stack = AsyncExitStack()
         try:
             stack.callback(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
+            if authorization is not None and call.endpoint.kind is Kind.UPLOAD:
+                authorization = await self._renewed(call, authorization)
             with mapped_failures(context):
                 request = await self._request(call, authorization, stack)
                 began = self._note_sent(call, context)
                 response = await self.http.send(
-                    request, stream=True, auth=self.auth if call.is_home else None, follow_redirects=False
+                    request, stream=True, auth=self._own_auth(call), follow_redirects=False
                 )
             stack.push_async_callback(response.aclose)
             self._note_received(call, context, response.status_code, began)
@@ -352,3 +379,12 @@ class Sender:
     def _note_failed(self, call: Call, context: RequestContext, error: RequestError) -> None:
         if listening():
             emit(RequestFailed(context.method, context.url, call.attempt, str(error)))
+
+
+async def _token_response(answer: OpenAnswer) -> TokenResponse:
+    try:
+        with anyio.fail_after(TOKEN_TIMEOUT):
+            content = (await answer.read(MAX_TOKEN_BODY)).content
+    except TimeoutError as error:
+        raise TimeoutExceeded("the token server takes too long", context=answer.context) from error
+    return TokenResponse(answer.status, answer.headers, content)
