@@ -221,7 +221,9 @@ class Authorizer(Unpicklable):
         value = await self._value(need, challenge, wanted, _Terms(rejected=sent))
         return value if value != sent else None
 
-    def is_denial(self, origin: Origin, registry: str, scope: str, sent: str, *, desired: str = "") -> bool:
+    def is_denial(
+        self, origin: Origin, registry: str, scope: str, sent: str | None, *, desired: str = ""
+    ) -> bool:
         """Say whether a refusal of `sent` means that we may not, whoever we say that we are.
 
         That is so of a token that was made for this, and for somebody. Others could be let in when nobody
@@ -231,10 +233,10 @@ class Authorizer(Unpicklable):
             origin: The registry's own origin.
             registry: The name that credentials are stored under.
             scope: What the request needs.
-            sent: What `answer` returned for the request, and was refused.
+            sent: What `answer` returned for the request, and was refused, if it returned anything.
             desired: What it goes better with.
         """
-        return self._made.get(_Need(origin, registry, scope, desired)) == sent
+        return sent is not None and self._made.get(_Need(origin, registry, scope, desired)) == sent
 
     async def _remember(self, origin: Origin, challenge: Challenge | None) -> None:
         if self.challenge_cache is None:

@@ -61,23 +61,24 @@ def as_source(data: SourceLike, *, size: int | None = None) -> Source:
 class BytesSource:
     """A source over bytes in memory."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("data",)
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self.data: bytes = data
+        """All of it."""
 
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return len(self._data)
+        return len(self.data)
 
     @asynccontextmanager
     async def open(self, offset: int = 0) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open from `offset`; the rest comes as one piece."""
 
         async def pieces() -> AsyncGenerator[bytes]:
-            if offset < len(self._data):
-                yield self._data[offset:] if offset else self._data
+            if offset < len(self.data):
+                yield self.data[offset:] if offset else self.data
 
         async with aclosing(pieces()) as stream:
             yield stream

@@ -16,7 +16,6 @@ from oci_distribution.content.sources import PartSource
 from oci_distribution.errors import (
     Attempt,
     DigestMismatch,
-    NotFound,
     OCIError,
     ProtocolError,
     RangeInvalid,
@@ -50,7 +49,7 @@ SMALLEST_CHUNK = 16 << 10
 """Bytes below which no chunk is made smaller: a registry that refuses those refuses chunks."""
 MAX_MISPLACED = 5
 """Places at which a registry may refuse one chunk, and say that it wants another."""
-_ACCEPTED = 202
+_OK, _ACCEPTED = 200, 202
 _TOO_LARGE = 413
 _MISPLACED_OR_TOO_LARGE = frozenset({_TOO_LARGE, 416})
 
@@ -80,11 +79,7 @@ class UploadTarget:
 
     async def exists(self, digest: Digest) -> bool:
         """Ask whether the repository holds a blob."""
-        try:
-            await self.request(endpoints.head_blob(self.name, digest))
-        except NotFound:
-            return False
-        return True
+        return (await self.request(endpoints.find_blob(self.name, digest))).status == _OK
 
     async def check_stored(self, digest: Digest, size: int) -> None:
         """Make sure that what was put together of many chunks is what was sent.

@@ -27,6 +27,9 @@ CHUNK_SIZE = 8 << 20
 SINGLE_POST = 64 << 10
 """Bytes of the largest blob that is sent with the POST: it is sent again when the registry ignores it."""
 
+SURE_OF_MISSES = 16
+"""Blobs that a repository lacks one after the other, after which small ones are sent without asking."""
+
 _NOT_THIS_WAY = frozenset({404, 405, 413, 501})
 _NO_SINGLE_POST = frozenset({400, 405, 411, 413, 415, 501})
 
@@ -73,7 +76,7 @@ class Upload:
             raise SizeMismatch(
                 f"the source of {self.blob.digest} has {self.source.size} bytes, not {self.blob.size}"
             )
-        if await self.target.exists(self.blob.digest):
+        if await self._is_there():
             return PushOutcome.EXISTED
         upload = None
         if mount_from is not None and self.target.learned.mounts:
@@ -82,6 +85,21 @@ class Upload:
                 return PushOutcome.MOUNTED
         await self.send(upload)
         return PushOutcome.COPIED
+
+    async def _is_there(self) -> bool:
+        """Ask whether the repository holds the blob, unless asking costs more than it is likely to save.
+
+        Where one blob after the other was missing, the next will be, too. To ask for a small one would be as
+        much work as to send it, so only some are asked for: enough to notice when that changes.
+        """
+        misses, name = self.target.learned.misses, self.target.name
+        missed = misses.get(name, 0)
+        if self._small is not None and missed >= SURE_OF_MISSES and missed % SURE_OF_MISSES:
+            misses[name] = missed + 1
+            return False
+        is_there = await self.target.exists(self.blob.digest)
+        misses[name] = 0 if is_there else missed + 1
+        return is_there
 
     async def send(self, upload: OpenUpload | None) -> None:
         """Send the blob, as often as it takes; first in `upload`, if there is one."""
@@ -94,6 +112,8 @@ class Upload:
 
         endpoint = endpoints.start_upload(self.target.name)
         await self.target.sender.repeat(self.target.host, endpoint, attempt)
+        if self._small is not None:
+            emit(Uploaded(self.blob, self.blob.size))
 
     async def _mount(self, from_name: str) -> tuple[bool, OpenUpload | None]:
         """Ask for a mount: whether it was done, else the upload that was opened instead.
@@ -157,10 +177,10 @@ class Upload:
 
     async def _open(self, way: Way) -> OpenUpload | None:
         """Open an upload; None when the blob went along with the POST."""
-        is_small = isinstance(self.source, BytesSource) and self.blob.size <= SINGLE_POST
-        if way is Way.WHOLE and is_small and self.target.learned.single_post is not False:
+        data = self._small
+        if way is Way.WHOLE and data is not None and self.target.learned.single_post is not False:
             try:
-                upload = await self._post()
+                upload = await self._post(data)
             except ResponseError as error:
                 if error.status not in _NO_SINGLE_POST:
                     raise
@@ -171,19 +191,24 @@ class Upload:
         algorithm = self.blob.digest.algorithm
         return await self.target.start(endpoints.start_upload(self.target.name, digest_algorithm=algorithm))
 
-    async def _post(self) -> OpenUpload | None:
+    async def _post(self, data: bytes) -> OpenUpload | None:
         endpoint = endpoints.post_blob(self.target.name, self.blob.digest)
-        async with self.source.open() as pieces:
-            body = b"".join([piece async for piece in pieces])
-            return await self.target.start(endpoint, digest=self.blob.digest, body=body)
+        return await self.target.start(endpoint, digest=self.blob.digest, body=data)
 
     async def _send_whole(self, upload: OpenUpload) -> None:
-        await upload.put(self.blob.digest, self._body)
+        data = self._small
+        await upload.put(self.blob.digest, self._body if data is None else data)
 
     async def _send_stream(self, upload: OpenUpload) -> None:
         if self.blob.size:
             await upload.stream(self._body)
         await upload.finish(self.blob.digest)
+
+    @property
+    def _small(self) -> bytes | None:
+        """All bytes of a small blob in memory, which need no stream."""
+        source = self.source
+        return source.data if isinstance(source, BytesSource) and source.size <= SINGLE_POST else None
 
     @property
     def _body(self) -> Source:

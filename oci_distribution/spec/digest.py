@@ -28,6 +28,8 @@ _ENCODED = {
     "sha512": re.compile(r"[a-f0-9]{128}", re.ASCII),
 }
 
+_CONSTRUCTORS = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
+
 
 class Digest(str):
     """A checked digest, `algorithm:encoded`; still a string, so it prints, hashes and compares as one.
@@ -104,7 +106,8 @@ class Hasher:
             raise InvalidDigest(f"digest algorithm {algorithm!r} is not sha256 or sha512")
         self.algorithm: str = algorithm
         self.size: int = 0
-        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        # Not by `hashlib.new`, which looks the algorithm up each time: small manifests have many digests.
+        self._hash = _CONSTRUCTORS[algorithm](usedforsecurity=False)
 
     def update(self, data: Bytes) -> None:
         """Take in more bytes."""

@@ -158,6 +158,14 @@ def head_blob(name: str, digest: str) -> Endpoint:
     return Endpoint("HEAD", f"/v2/{name}/blobs/{digest}", _OK, _pull(name), unknown=BlobUnknown)
 
 
+def find_blob(name: str, digest: str) -> Endpoint:
+    """end-2 again, asked before a push: that it is not there (404) is an answer, too, and the common one.
+
+    It needs what the push needs, so that both take one token.
+    """
+    return Endpoint("HEAD", f"/v2/{name}/blobs/{digest}", frozenset({200, 404}), _push(name))
+
+
 def get_blob(name: str, digest: str) -> Endpoint:
     """end-2: `GET /v2/<name>/blobs/<digest>`; 206 only when a `Range` was sent."""
     accepted = frozenset({200, 206})

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from dataclasses import dataclass
-from typing import Self
+from functools import lru_cache
+from typing import NamedTuple, Self
 from urllib.parse import urljoin, urlsplit
 
 __all__ = ["Origin", "is_local_host", "resolve_url", "same_origin", "with_query"]
@@ -20,9 +20,10 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _AMBIGUOUS = re.compile(r"[\x00-\x20\x7f\\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Scheme, host and port (RFC 6454): what a credential or a token belongs to.
+
+    (A tuple, and no dataclass: each request looks up several things by its origin.)
 
     Args:
         scheme: `http` or `https`.
@@ -41,16 +42,7 @@ class Origin:
         Raises:
             ValueError: It is not an absolute http or https URL, or one that others may read otherwise.
         """
-        parts = urlsplit(url)
-        default = _DEFAULT_PORTS.get(parts.scheme)
-        if default is None or not parts.hostname:
-            msg = "not an absolute http or https URL"
-            raise ValueError(msg)
-        if not parts.netloc.isascii() or _AMBIGUOUS.search(url):
-            # What one library takes for a host is user name or path to another; IDNA maps ① to 1.
-            msg = "a URL with a space, a control character, a backslash, or a host that is not ASCII"
-            raise ValueError(msg)
-        return cls(parts.scheme, parts.hostname, default if parts.port is None else parts.port)
+        return cls(*_origin(url))
 
     @property
     def netloc(self) -> str:
@@ -65,6 +57,21 @@ class Origin:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.netloc}"
+
+
+@lru_cache(maxsize=1024)
+def _origin(url: str) -> tuple[str, str, int]:
+    # Kept for a moment: on its way, the location of an upload is looked at half a dozen times.
+    parts = urlsplit(url)
+    default = _DEFAULT_PORTS.get(parts.scheme)
+    if default is None or not parts.hostname:
+        msg = "not an absolute http or https URL"
+        raise ValueError(msg)
+    if not parts.netloc.isascii() or _AMBIGUOUS.search(url):
+        # What one library takes for a host is user name or path to another; IDNA maps ① to 1.
+        msg = "a URL with a space, a control character, a backslash, or a host that is not ASCII"
+        raise ValueError(msg)
+    return parts.scheme, parts.hostname, default if parts.port is None else parts.port
 
 
 def same_origin(one: str, other: str) -> bool:

@@ -106,7 +106,7 @@ class Host:
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""
-        return f"{self.origin}{target}" if target.startswith("/") else target
+        return f"{_root(self.origin)}{target}" if target.startswith("/") else target
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,11 @@ class BodyStream(httpx.AsyncByteStream):
         async for piece in pieces:
             yield piece
         self.is_finished = True
+
+
+@lru_cache(maxsize=1024)
+def _root(origin: Origin) -> str:
+    return str(origin)
 
 
 @lru_cache(maxsize=4096)

@@ -38,6 +38,8 @@ __all__ = ["AiohttpTransport"]
 
 _READ_BUFFER = 1 << 20
 """Bytes that are read ahead of the caller: smaller ones cost more than the network does."""
+_SMALL_BODY = 64 << 10
+"""Bytes that the buffers of a connection take at once: nobody has to watch how they are sent."""
 _MAX_HEADER = 64 << 10
 """Longest status or header line; aiohttp's own 8190 bytes are too few for some tokens and cookies."""
 _GRACE = 5.0
@@ -108,14 +110,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         """
         session = self._session_here()
         headers, length = _headers(request)
-        upload = _upload(request, length)
+        body, upload = _body(request, length)
         try:
             async with _head_deadline(request, upload):
                 answer = await session.request(
                     request.method,
                     _wire_url(request),
                     headers=headers,
-                    data=None if upload is None else _Payload(upload),
+                    data=body if upload is None else _Payload(upload),
                     allow_redirects=False,
                     timeout=_timeout(request),
                     **await self._route(request, headers),
@@ -217,7 +219,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         response = httpx.Response(
             answer.status, headers=list(answer.raw_headers), stream=stream, extensions=extensions
         )
-        if all(map(bytes.isascii, chain.from_iterable(answer.raw_headers))):
+        if b"".join(chain.from_iterable(answer.raw_headers)).isascii():
             response.headers.encoding = "ascii"  # or httpx would decode every header to find that out
         return response
 
@@ -294,15 +296,18 @@ async def _send_once(
         raise _Lost from error
 
 
-def _upload(request: httpx.Request, length: str | None) -> Upload | None:
+def _body(request: httpx.Request, length: str | None) -> tuple[bytes | None, Upload | None]:
+    """Return the body of a request: a small one as it is, any other as an upload."""
     patience = request.extensions.get("timeout", {}).get("write")
     stream = request.stream
     if isinstance(stream, httpx.ByteStream):
         content = request.read()
-        return Upload(content, patience) if content or length not in {None, "0"} else None
+        if len(content) <= _SMALL_BODY and length in {None, str(len(content))}:
+            return content or None, None
+        return None, Upload(content, patience)
     if not isinstance(stream, httpx.AsyncByteStream):
         raise RuntimeError("a synchronous body cannot be sent by an asynchronous client")  # noqa: TRY004
-    return Upload(stream, patience)
+    return None, Upload(stream, patience)
 
 
 def _headers(request: httpx.Request) -> tuple[list[tuple[str, str]], str | None]:

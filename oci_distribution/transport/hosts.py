@@ -74,6 +74,7 @@ class Learned:
         single_post: Whether it stores a blob that comes with the POST; None while nobody has tried.
         refused_sizes: The smallest blob, in bytes, that it refused in each way of sending it.
         largest_chunk: Bytes of the largest chunk, when it has refused larger ones.
+        misses: By repository, how many blobs it lacked one after the other when we came to push them.
     """
 
     referrers_api: bool | None = None
@@ -85,6 +86,7 @@ class Learned:
     single_post: bool | None = None
     refused_sizes: dict[str, int] = field(default_factory=dict[str, int])
     largest_chunk: int | None = None
+    misses: dict[str, int] = field(default_factory=dict[str, int])
 
 
 DEFAULT_HOSTS: Mapping[str, HostConfig] = {

@@ -75,7 +75,8 @@ class RegistryHTTPClient(httpx.AsyncClient):
         Raises:
             RuntimeError: The client is closed.
         """
-        request.headers.setdefault("User-Agent", USER_AGENT)
+        if "User-Agent" not in request.headers:
+            request.headers["User-Agent"] = USER_AGENT
         is_plain = stream and auth is None and follow_redirects is False and not request.url.userinfo
         if not is_plain or self._event_hooks["request"] or self._event_hooks["response"]:
             if is_direct_request() and auth in {httpx.USE_CLIENT_DEFAULT, self.auth}:

@@ -11,12 +11,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import anyio
 import httpx
 
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
 from oci_distribution.auth.direct import is_direct_request
-from oci_distribution.auth.token_server import MAX_TOKEN_BODY
 from oci_distribution.errors import (
     Attempt,
     BrokenAnswer,
@@ -26,7 +24,6 @@ from oci_distribution.errors import (
     RequestContext,
     RequestError,
     ResponseError,
-    TimeoutExceeded,
     TokenError,
     redact_url,
 )
@@ -41,7 +38,8 @@ from oci_distribution.events import (
 from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.urls import Origin, resolve_url
-from oci_distribution.transport.answers import Answer, OpenAnswer, close
+from oci_distribution.transport.answers import Answer, Held, OpenAnswer
+from oci_distribution.transport.authorization import read_token_response, renewed, send_authorised
 from oci_distribution.transport.calls import (
     Body,
     BodyStream,
@@ -52,7 +50,7 @@ from oci_distribution.transport.calls import (
     parsed_url,
     split_url,
 )
-from oci_distribution.transport.failures import denial, mapped_failures, response_error
+from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.pacing import Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
@@ -63,8 +61,6 @@ MAX_REDIRECTS = 5
 """Hops after which we stop: a registry with storage behind it needs one, behind a CDN two."""
 MAX_ERROR_BODY = 64 << 10
 """Bytes of a refusal's body that we read."""
-TOKEN_TIMEOUT = 60.0
-"""Seconds that all of a token server's answer may take, not only each piece of it."""
 
 # What may travel to another origin: the rest (a user's own headers) may be a secret of the registry's.
 _HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "range", "if-range", "content-type"})
@@ -154,7 +150,7 @@ class Sender:
             async with await self._send(call, None) as answer:
                 if answer.status in PASSING_STATUSES:
                     raise await self._refusal(call, answer)
-                return await _token_response(answer)
+                return await read_token_response(answer)
 
         try:
             return await self._retrying(once, call)
@@ -164,12 +160,15 @@ class Sender:
 
     def learned(self, host: Host) -> Learned:
         """Return what a host has taught us, to read and to add to."""
-        return self._learned.setdefault(host.origin, Learned())
+        learned = self._learned.get(host.origin)
+        if learned is None:
+            learned = self._learned[host.origin] = Learned()
+        return learned
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
-        call = Call(host, endpoint, host.url(endpoint.target), fixed, body)
-        return call if endpoint.target.startswith("/") else call.sent_to(endpoint.target)
+        is_home = endpoint.target.startswith("/") or Origin.of(endpoint.target) == host.origin
+        return Call(host, endpoint, host.url(endpoint.target), fixed, body, is_home=is_home)
 
     async def _retrying(self, once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         return await self.repeat(
@@ -269,38 +268,7 @@ class Sender:
         authorizer = self.authorizer
         if authorizer is None or not call.is_home or is_direct_request():
             return await self._send(call, None)
-        host, scope, desired = call.host, call.endpoint.scope, call.endpoint.desired
-        value = await authorizer.authorize(host.origin, host.registry, scope, desired=desired)
-        for again in (False, True):
-            answer = await self._send(call, value)
-            if answer.status != 401 or not (challenges := answer.headers.get_list("WWW-Authenticate")):
-                return answer
-            async with answer:
-                refusal = await self._refusal(call, answer)
-            value = answer.authorization
-            better = await authorizer.answer(
-                host.origin, host.registry, scope, challenges, value, desired=desired, again=again
-            )
-            if better is None:
-                if value and authorizer.is_denial(host.origin, host.registry, scope, value, desired=desired):
-                    raise denial(refusal) from None
-                raise refusal
-            value = better
-        return await self._send(call, value)
-
-    async def _renewed(self, call: Call, authorization: str) -> str:
-        """Return an authorization that lasts for a long body, which is about to be sent.
-
-        Only now: a stream may have waited for its slot for longer than a token lives. Requests for tokens are
-        small, and wait for no stream.
-        """
-        host, endpoint = call.host, call.endpoint
-        if self.authorizer is None or call.body is None or isinstance(call.body, bytes):
-            return authorization
-        lasting = await self.authorizer.authorize(
-            host.origin, host.registry, endpoint.scope, desired=endpoint.desired, lasting=True
-        )
-        return lasting or authorization
+        return await send_authorised(authorizer, call, self._send, self._refusal)
 
     def _own_auth(self, call: Call) -> httpx.Auth | None:
         """Return the user's own scheme where it may be used."""
@@ -315,27 +283,27 @@ class Sender:
     async def _send(self, call: Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
         context = call.context
-        stack = AsyncExitStack()
+        held = Held(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
         try:
-            stack.callback(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
-            if authorization is not None and call.endpoint.kind is Kind.UPLOAD:
-                authorization = await self._renewed(call, authorization)
+            if authorization is not None and self.authorizer and call.endpoint.kind is Kind.UPLOAD:
+                authorization = await renewed(self.authorizer, call, authorization)
             with mapped_failures(context):
-                request = await self._request(call, authorization, stack)
+                request = await self._request(call, authorization, held)
                 began = self._note_sent(call, context)
                 response = await self.http.send(
                     request, stream=True, auth=self._own_auth(call), follow_redirects=False
                 )
-            stack.push_async_callback(response.aclose)
+            answer = OpenAnswer(response, call.url, context, held, request.stream)
+            answer.authorization = authorization
             self._note_received(call, context, response.status_code, began)
         except BaseException as error:
-            await close(stack)
+            await held.close()
             if isinstance(error, RequestError):
                 self._note_failed(call, context, error)
             raise
-        return OpenAnswer(response, call.url, context, stack, request.stream)
+        return answer
 
-    async def _request(self, call: Call, authorization: str | None, stack: AsyncExitStack) -> httpx.Request:
+    async def _request(self, call: Call, authorization: str | None, held: Held) -> httpx.Request:
         url = call.url
         headers = list(call.headers)
         if call.is_home:
@@ -351,14 +319,18 @@ class Sender:
             stream = httpx.ByteStream(call.body)
             headers.append(("Content-Length", str(len(call.body))))
         elif call.body is not None:
-            stream = BodyStream(call.body, await stack.enter_async_context(call.body.open(0)), stack)
+            held.bodies = AsyncExitStack()
+            opened = await held.bodies.enter_async_context(call.body.open(0))
+            stream = BodyStream(call.body, opened, held.bodies)
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
         extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
-        return httpx.Request(
+        request = httpx.Request(
             call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
+        request.headers.encoding = "ascii"  # as they were encoded; httpx would try that anew at each look
+        return request
 
     def _pace(self, origin: Origin) -> Pace:
         pace = self._paces.get(origin)
@@ -379,12 +351,3 @@ class Sender:
     def _note_failed(self, call: Call, context: RequestContext, error: RequestError) -> None:
         if listening():
             emit(RequestFailed(context.method, context.url, call.attempt, str(error)))
-
-
-async def _token_response(answer: OpenAnswer) -> TokenResponse:
-    try:
-        with anyio.fail_after(TOKEN_TIMEOUT):
-            content = (await answer.read(MAX_TOKEN_BODY)).content
-    except TimeoutError as error:
-        raise TimeoutExceeded("the token server takes too long", context=answer.context) from error
-    return TokenResponse(answer.status, answer.headers, content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 import oci_distribution as oci
 from oci_distribution.remote import open_upload, uploads
+from oci_distribution.remote.uploads import SURE_OF_MISSES
 from oci_distribution.testing import Fault, RunningRegistry, serve_registry
 
 SMALL = b"a config, say"
@@ -102,6 +103,43 @@ async def test_known_blob_is_not_sent(repo: oci.Repository, registry: RunningReg
     await repo.blobs.push(DATA)
 
     assert sent(registry) == [("HEAD", 0)]
+
+
+async def push_many(repo: oci.Repository, registry: RunningRegistry, numbers: Iterable[int]) -> int:
+    """Push small blobs of these numbers, and return how many were asked for first."""
+    for number in numbers:
+        await repo.blobs.push(b"%d" % number)
+    return [method for method, _ in sent(registry)].count("HEAD")
+
+
+async def test_small_blobs_are_hardly_asked_for_where_all_are_missing(
+    repo: oci.Repository, registry: RunningRegistry
+) -> None:
+    """To ask for one is as much work as to send it; now and then one is asked for, in case that has changed."""
+    assert await push_many(repo, registry, range(SURE_OF_MISSES)) == SURE_OF_MISSES
+    assert await push_many(repo, registry, range(100, 100 + 2 * SURE_OF_MISSES)) == 2
+    assert await repo.blobs.read(oci.Digest.of(b"110")) == b"110"
+
+
+async def test_small_blobs_are_asked_for_again_when_one_is_there(
+    repo: oci.Repository, registry: RunningRegistry
+) -> None:
+    """And a repository of which nothing is known, too."""
+    await push_many(repo, registry, range(SURE_OF_MISSES))
+
+    assert await push_many(repo, registry, [0, 1, 2, 3]) == 4
+    other = repo.registry.repository("team/other")
+    assert await push_many(other, registry, [0, 1]) == 2
+
+
+async def test_large_blobs_are_always_asked_for(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """Whatever was missing before: to send one in vain costs more than all questions."""
+    await push_many(repo, registry, range(SURE_OF_MISSES + 1))
+
+    await repo.blobs.push(DATA)
+    await repo.blobs.push(DATA)
+
+    assert sent(registry) == [("HEAD", 0), ("POST", 0), ("PUT", len(DATA)), ("HEAD", 0)]
 
 
 async def test_mount(repo: oci.Repository, registry: RunningRegistry) -> None:
