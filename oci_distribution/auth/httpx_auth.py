@@ -12,8 +12,8 @@ import httpx
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
 from oci_distribution.auth.credentials import AuthProvider
 from oci_distribution.auth.direct import is_direct_request
-from oci_distribution.auth.docker_config import default_auth_provider
 from oci_distribution.auth.scope import Scope
+from oci_distribution.auth.search import default_auth_provider
 from oci_distribution.auth.token_server import MAX_TOKEN_BODY
 from oci_distribution.errors import (
     ConnectError,

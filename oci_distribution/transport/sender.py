@@ -144,7 +144,10 @@ class Sender:
         """Send a request for a token: paced, retried and bounded like the rest, and never redirected."""
         origin = Origin.of(request.url)
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
-        call = self._call(Host(str(origin), origin), endpoint, request.headers, request.body)
+        # A user's own headers are for registries, but for the name.
+        name = [header for header in self.headers if header[0].lower() == "user-agent"]
+        fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *name, *request.headers]
+        call = Call(Host(str(origin), origin), endpoint, request.url, fixed, request.body)
 
         async def once(call: Call) -> TokenResponse:
             async with await self._send(call, None) as answer:
@@ -166,7 +169,8 @@ class Sender:
         return learned
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
-        fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
+        fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers]
+        fixed += (*headers, *self.headers)
         is_home = endpoint.target.startswith("/") or Origin.of(endpoint.target) == host.origin
         return Call(host, endpoint, host.url(endpoint.target), fixed, body, is_home=is_home)
 
@@ -306,9 +310,7 @@ class Sender:
     async def _request(self, call: Call, authorization: str | None, held: Held) -> httpx.Request:
         url = call.url
         headers = list(call.headers)
-        if call.is_home:
-            headers += self.headers
-        else:
+        if not call.is_home:
             headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
         if authorization is not None:
             headers.append(("Authorization", authorization))

@@ -306,6 +306,27 @@ async def test_no_secret_leaves_its_origin(
     assert [word for word in (*CANARIES, BASIC_CANARY) for text in texts if word in text] == []
 
 
+async def test_a_users_own_headers_are_for_registries() -> None:
+    """A token server elsewhere gets none of them, but what the user calls us."""
+
+    async def tokens(exchange: Exchange) -> None:
+        await exchange.answer(200, b'{"token": "t"}')
+
+    async with hostile(tokens) as token_server:
+
+        async def script(exchange: Exchange) -> None:
+            challenge = f'Bearer realm="{token_server.url}/token"'
+            is_in = exchange.header("Authorization") == "Bearer t"
+            await exchange.answer(200 if is_in else 401, b"", [("WWW-Authenticate", challenge)])
+
+        headers = {"X-Secret": "canary", "User-Agent": "mine/1"}
+        async with hostile(script) as server, oci.Client(auth_provider=ann, headers=headers) as client:
+            await client.registry(server.url).ping()
+            assert {exchange.header("X-Secret") for exchange in server.requests} == {"canary"}
+    (asked,) = token_server.requests
+    assert (asked.header("X-Secret"), asked.header("User-Agent")) == (None, "mine/1")
+
+
 def only_at(wanted: str, credential: oci.Credential) -> oci.AuthProvider:
     async def provider(host: str, repository: str | None) -> oci.Credential:
         return credential if host == wanted else oci.Credential()
