@@ -7,10 +7,10 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from oci_distribution.auth.cache import Recent, Token, TokenKey
 from oci_distribution.auth.credentials import Credential, Unpicklable
@@ -87,6 +87,16 @@ TokenFetch = Callable[[TokenRequest], Awaitable[TokenResponse]]
 """Sends a request to a token server, and follows no redirect."""
 
 
+def _seconds(value: Any) -> float:
+    """Return a lifetime; 0 for one that makes no sense, which is no reason to refuse the token beside it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return 0.0
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
 class _TokenBody(BaseModel):
     """What a token server answers."""
 
@@ -95,13 +105,12 @@ class _TokenBody(BaseModel):
     token: str | None = None
     access_token: str | None = None
     refresh_token: str | None = None
-    expires_in: float | None = None
+    expires_in: Annotated[float, BeforeValidator(_seconds)] = 0.0
 
     @property
     def lifetime(self) -> float:
         """Seconds that the token lives; what makes no sense is taken for nothing said."""
-        given = self.expires_in or 0.0
-        return min(given, MAX_LIFETIME) if given > 0 else DEFAULT_LIFETIME
+        return min(self.expires_in, MAX_LIFETIME) if self.expires_in > 0 else DEFAULT_LIFETIME
 
     def value(self, method: str) -> str:
         """Return the token: the two protocols name it differently, and some servers fill both."""
