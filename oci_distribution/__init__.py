@@ -117,6 +117,9 @@ if TYPE_CHECKING:
         CredentialError as CredentialError,
     )
     from oci_distribution.errors import (
+        DeadlineExceeded as DeadlineExceeded,
+    )
+    from oci_distribution.errors import (
         Denied as Denied,
     )
     from oci_distribution.errors import (
@@ -234,17 +237,28 @@ if TYPE_CHECKING:
         EventSink as EventSink,
     )
     from oci_distribution.events import (
+        Paused as Paused,
+    )
+    from oci_distribution.events import (
+        RateLimitLow as RateLimitLow,
+    )
+    from oci_distribution.events import Redirected as Redirected
+    from oci_distribution.events import RequestEvent as RequestEvent
+    from oci_distribution.events import (
         RequestFailed as RequestFailed,
     )
     from oci_distribution.events import (
         RequestSent as RequestSent,
     )
+    from oci_distribution.events import ResponseEnded as ResponseEnded
     from oci_distribution.events import (
         ResponseReceived as ResponseReceived,
     )
     from oci_distribution.events import (
         RetryScheduled as RetryScheduled,
     )
+    from oci_distribution.events import TokenReceived as TokenReceived
+    from oci_distribution.events import TokenRequested as TokenRequested
     from oci_distribution.events import (
         observe as observe,
     )
@@ -320,6 +334,7 @@ if TYPE_CHECKING:
     from oci_distribution.spec.pack import EMPTY_JSON as EMPTY_JSON
     from oci_distribution.spec.pack import pack_index as pack_index
     from oci_distribution.spec.pack import pack_manifest as pack_manifest
+    from oci_distribution.spec.rate_limit import RateLimit as RateLimit
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
     from oci_distribution.transport.calls import UploadRules as UploadRules
@@ -327,8 +342,10 @@ if TYPE_CHECKING:
     from oci_distribution.transport.hosts import HostConfig as HostConfig
     from oci_distribution.transport.hosts import Mirror as Mirror
     from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
+    from oci_distribution.transport.pacing import Limits as Limits
     from oci_distribution.transport.pacing import Slots as Slots
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
+    from oci_distribution.transport.warned import RegistryWarning as RegistryWarning
 
 __all__ = [
     "DOCKER_CONTENT_DIGEST",
@@ -362,6 +379,7 @@ __all__ = [
     "CopyReport",
     "Credential",
     "CredentialError",
+    "DeadlineExceeded",
     "Denied",
     "Descriptor",
     "Digest",
@@ -392,6 +410,7 @@ __all__ = [
     "LastingTokenCache",
     "Layout",
     "LimitExceeded",
+    "Limits",
     "Login",
     "Manifest",
     "ManifestBlobUnknown",
@@ -410,21 +429,28 @@ __all__ = [
     "NotFound",
     "OCIError",
     "OpaqueManifest",
+    "Paused",
     "Platform",
     "ProtocolError",
     "PushOutcome",
     "RangeInvalid",
+    "RateLimit",
+    "RateLimitLow",
     "ReadableStore",
+    "Redirected",
     "Reference",
     "Referrers",
     "Registry",
     "RegistryAuth",
     "RegistryHTTPClient",
+    "RegistryWarning",
     "Repository",
     "RequestContext",
     "RequestError",
+    "RequestEvent",
     "RequestFailed",
     "RequestSent",
+    "ResponseEnded",
     "ResponseError",
     "ResponseReceived",
     "RetryPolicy",
@@ -449,7 +475,9 @@ __all__ = [
     "TokenError",
     "TokenKey",
     "TokenOptions",
+    "TokenReceived",
     "TokenRequest",
+    "TokenRequested",
     "TokenResponse",
     "TooManyRequests",
     "Transferred",
@@ -494,14 +522,18 @@ _HOMES: Final = {
     "content.sources": "BlobSource BytesSource FileSource SourceLike",
     "errors": (
         "Attempt BlobUnknown BlobUploadInvalid BlobUploadUnknown BrokenAnswer ConfigError ConnectError "
-        "ContentError CopyError CredentialError Denied DigestInvalid DigestMismatch ErrorDetail "
-        "ForbiddenOrigin InvalidArgument InvalidDigest InvalidLayout InvalidManifest InvalidMediaType "
-        "InvalidReference LimitExceeded ManifestBlobUnknown ManifestInvalid ManifestUnknown NameInvalid "
-        "NameUnknown NotFound OCIError ProtocolError RangeInvalid RequestContext RequestError "
-        "ResponseError SizeInvalid SizeMismatch StoreError TLSError TagExists TagInvalid TimeoutExceeded "
-        "TokenError TooManyRequests TransportError Unauthorized Unsupported UnsupportedError"
+        "ContentError CopyError CredentialError DeadlineExceeded Denied DigestInvalid DigestMismatch "
+        "ErrorDetail ForbiddenOrigin InvalidArgument InvalidDigest InvalidLayout InvalidManifest "
+        "InvalidMediaType InvalidReference LimitExceeded ManifestBlobUnknown ManifestInvalid "
+        "ManifestUnknown NameInvalid NameUnknown NotFound OCIError ProtocolError RangeInvalid "
+        "RequestContext RequestError ResponseError SizeInvalid SizeMismatch StoreError TLSError "
+        "TagExists TagInvalid TimeoutExceeded TokenError TooManyRequests TransportError Unauthorized "
+        "Unsupported UnsupportedError"
     ),
-    "events": "Event EventSink RequestFailed RequestSent ResponseReceived RetryScheduled observe",
+    "events": (
+        "Event EventSink Paused RateLimitLow Redirected RequestEvent RequestFailed RequestSent ResponseEnded "
+        "ResponseReceived RetryScheduled TokenReceived TokenRequested observe"
+    ),
     "mirror.copy": "copy",
     "mirror.progress": "CopyOutcome Discovered Finished Transferred",
     "mirror.report": "CopyReport",
@@ -524,11 +556,13 @@ _HOMES: Final = {
         "OpaqueManifest Platform"
     ),
     "spec.pack": "EMPTY_DESCRIPTOR EMPTY_JSON pack_index pack_manifest",
+    "spec.rate_limit": "RateLimit",
     "spec.reference": "Reference",
     "transport.engine": "AiohttpTransport",
     "transport.hosts": "HostConfig Mirror",
     "transport.http_client": "RegistryHTTPClient",
-    "transport.pacing": "Slots",
+    "transport.pacing": "Limits Slots",
+    "transport.warned": "RegistryWarning",
     "transport.retry": "RetryPolicy",
     "transport.calls": "Timeouts UploadRules",
 }

@@ -22,6 +22,7 @@
     │   │   ├── ConnectError
     │   │   │   └── TLSError
     │   │   ├── TimeoutExceeded (TimeoutError)
+    │   │   │   └── DeadlineExceeded        the whole of it took too long
     │   │   └── BrokenAnswer                it stopped half-way
     │   ├── ProtocolError                   an answer that no registry may give
     │   ├── ForbiddenOrigin                 it sent us where we must not go
@@ -55,6 +56,7 @@ __all__ = [
     "ContentError",
     "CopyError",
     "CredentialError",
+    "DeadlineExceeded",
     "Denied",
     "DigestInvalid",
     "DigestMismatch",
@@ -96,6 +98,14 @@ __all__ = [
 ]
 
 
+def printable(text: str, limit: int | None = None) -> str:
+    """Return the beginning of what a server says, fit for a terminal and a log: it could move the cursor."""
+    begin = text[:limit]
+    if begin.isprintable():
+        return begin
+    return "".join(character if character.isprintable() else " " for character in begin)
+
+
 @lru_cache(maxsize=4096)
 def redact_url(url: str) -> str:
     """Return `url` fit for eyes: without userinfo, and with what its query says hidden.
@@ -107,7 +117,7 @@ def redact_url(url: str) -> str:
     scheme, slashes, rest = head.partition("//") if "//" in head else ("", "", head)
     authority, slash, path = rest.partition("/")
     bare = f"{scheme}{slashes}{authority.rpartition('@')[2]}{slash}{path}"
-    return bare + question + "&".join(_hide(pair) for pair in query.split("&"))
+    return printable(bare + question + "&".join(_hide(pair) for pair in query.split("&")))
 
 
 # What the specifications' own query parameters say is no secret, and explains a failure.
@@ -322,6 +332,10 @@ class TLSError(ConnectError):
 
 class TimeoutExceeded(TransportError, TimeoutError):
     """The host took longer than the timeouts allow."""
+
+
+class DeadlineExceeded(TimeoutExceeded):
+    """An operation took longer than `Timeouts.total`, retries and waits included; it is not tried again."""
 
 
 class BrokenAnswer(TransportError):

@@ -36,7 +36,8 @@ from oci_distribution.auth.token_server import (
     identity_of,
     realm_url,
 )
-from oci_distribution.errors import CredentialError, RequestError, TokenError
+from oci_distribution.errors import CredentialError, RequestError, TokenError, printable, redact_url
+from oci_distribution.events import TokenReceived, TokenRequested, emit
 from oci_distribution.spec.urls import Origin
 
 __all__ = ["Authorizer", "TokenFetch", "TokenOptions", "TokenRequest", "TokenResponse"]
@@ -364,7 +365,11 @@ class Authorizer(Unpicklable):
             return cached
 
         async def fetch() -> Token:
+            scope = printable(str(key.scope))
+            began, realm = self.clock(), redact_url(key.realm)
+            emit(TokenRequested(registry, realm, scope))
             token = await self._servers.token(key, registry, credential)
+            emit(TokenReceived(registry, realm, scope, self.clock() - began))
             if self.token_cache is not None:
                 await self.token_cache.set(key, token)
                 widest = self._widest.get(_Group.of(key))

@@ -32,6 +32,7 @@ from oci_distribution.spec.headers import (
 )
 from oci_distribution.transport.answers import OpenAnswer
 from oci_distribution.transport.calls import Host
+from oci_distribution.transport.deadline import Deadline, following
 from oci_distribution.transport.sender import Sender
 
 __all__ = ["BlobBody", "whole_length"]
@@ -77,6 +78,8 @@ class BlobBody:
         self._etag: str | None = None
         self._foreign: str | None = None
         self._served = served
+        self.deadline: Deadline | None = None
+        """When all of it has to be over; None before the first request, and for no limit."""
         self.answer: OpenAnswer | None = None
         """The newest answer; None before there is one."""
 
@@ -130,7 +133,8 @@ class BlobBody:
         if isinstance(error, ContentError):
             exclude(self._sender, self._home, self._host, error)
         else:
-            emit(MirrorFailed(self._home.registry, self._host.registry, str(error), excluded=False))
+            failed = MirrorFailed(self._home.registry, self._host.registry, str(error), excluded=False)
+            emit(failed, self._sender.observer)
         self._at += 1
         self._etag = None
 
@@ -159,7 +163,10 @@ class BlobBody:
             headers.append(("Range", range_header(position, self._stop)))
             if self._etag is not None:
                 headers.append(("If-Range", self._etag))
-        answer = self.answer = await self._sender.open(self._host, self._endpoint, headers=headers)
+        self.deadline = self.deadline or self._sender.deadline()
+        with following(self.deadline):
+            answer = await self._sender.open(self._host, self._endpoint, headers=headers)
+        self.answer = answer
         self._served.add(self._at)
         if answer.status == 206:
             shown = answer.headers.get("Content-Range")
@@ -196,6 +203,7 @@ class BlobBody:
             ProtocolError: The registry went on with something else.
             SizeMismatch: A part ended before its end.
         """
+        self._sender.home.check()
         self._size = size
         position = counted_from = self._start
         stop = size if self._stop is None else self._stop
@@ -218,7 +226,8 @@ class BlobBody:
                 if self._is_mirror:
                     self._leave_mirror(error)
                 else:
-                    await self._sender.wait_to_repeat(self._host, self._endpoint, error, attempts)
+                    with following(self.deadline):
+                        await self._sender.wait_to_repeat(self._host, self._endpoint, error, attempts)
             answer = await self._ask_in_turn(position)
         if self._stop is not None and position < stop:
             raise SizeMismatch(f"the blob ended at byte {position}, before {stop}").about(answer.context)
@@ -263,10 +272,11 @@ class _Watch:
         self._bytes = 0
 
     def wait(self) -> None:
-        self._began = time.monotonic()
+        # What a cap of the user's holds back has come, and is no slowness of the host's.
+        self._began = time.monotonic() - self._answer.held_back
 
     def got(self, count: int) -> None:
-        self._waited += time.monotonic() - self._began
+        self._waited += time.monotonic() - self._answer.held_back - self._began
         self._bytes += count
         if self._waited < self._window:
             return

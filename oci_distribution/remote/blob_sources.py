@@ -16,6 +16,7 @@ from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.transport.answers import OpenAnswer
 from oci_distribution.transport.calls import Host
+from oci_distribution.transport.deadline import following
 from oci_distribution.transport.sender import Sender
 
 __all__ = ["blob_reader"]
@@ -138,7 +139,8 @@ class _Parallel:
     def _fetch_ahead(self, size: int, connections: int) -> None:
         while self._begin < self._stop and len(self._tasks) < connections:
             end = min(self._begin + PART, self._stop)
-            self._tasks.append(asyncio.create_task(_fetched(self._part(self._begin, end), size)))
+            with following(self._first.deadline):
+                self._tasks.append(asyncio.create_task(_fetched(self._part(self._begin, end), size)))
             self._begin = end
 
     def blame(self, error: ContentError) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from oci_distribution.auth.stored import check_storable, erase_credential, store
 from oci_distribution.content.layout import Layout
 from oci_distribution.content.protocols import Store
 from oci_distribution.errors import InvalidReference
+from oci_distribution.events import EventSink
 from oci_distribution.remote.login import Login, check_credential
 from oci_distribution.remote.registry import MAX_MANIFEST, Registry
 from oci_distribution.remote.repository import Repository
@@ -27,15 +28,20 @@ from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.calls import Timeouts
 from oci_distribution.transport.hosts import DEFAULT_HOSTS, HostConfig, configured_host
 from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClient
-from oci_distribution.transport.pacing import Slots
+from oci_distribution.transport.pacing import Limits, Slots
 from oci_distribution.transport.retry import RetryPolicy
 from oci_distribution.transport.sender import Sender
+from oci_distribution.transport.warned import RegistryWarning, Warned
 
 __all__ = ["Client", "Default"]
 
 LAYOUT_PREFIX = "oci:"
 DEFAULT_TAG = "latest"
 """The tag that docker and podman mean when none is written."""
+
+
+_NEGOTIATED = frozenset({"accept", "accept-encoding", "connection"})
+"""Headers that every `httpx.AsyncClient` has, and each of our requests has its own."""
 
 
 class Default(Enum):
@@ -50,19 +56,27 @@ class Client:
 
     Args:
         http: An `httpx.AsyncClient` that carries every request, in the place of ours; it is not closed by us.
+            Its hooks, proxies and transport are used, and its headers as if they were given as `headers`;
+            not its authentication, cookies, parameters, timeouts and redirects, which are ours.
         transport: A transport for our own `httpx.AsyncClient`, in the place of the default engine.
         auth: An `httpx.Auth` in the place of our own authorization.
-        headers: Sent with each request to a registry, and never to another origin.
+        headers: Sent with each request to a registry, and never to another origin. `Authorization` among
+            them takes the place of our own.
         auth_provider: Asked for credentials; by default what docker and podman stored.
         challenge_cache: Remembers what each registry's challenge was; None remembers nothing.
         token_cache: Remembers tokens; None remembers nothing.
         token_options: How tokens are asked for.
         hosts: What is special about registries, by name; added to what we know of Docker Hub.
         retry: How patient to be.
-        timeouts: How long a host may stay silent.
+        timeouts: How long a host may stay silent, and how long all of it may take.
         slots: How many requests a host gets at once.
+        limits: How fast a host is talked to; `HostConfig.limits` says it for one.
         trusted_origins: Where registries may send us although our rules forbid it, `https://10.0.0.7:8443`.
         max_manifest: Longest manifest to take in, in bytes.
+        observer: Hears the events of every request of this client, from whatever task; `observe` hears
+            those of one context, and progress, which belongs to a job.
+        on_warning: Shows what a registry warns of, each text once; by default `warnings.warn`. What it raises
+            comes out of the call that was warned.
 
     Raises:
         ValueError: Arguments that exclude each other, or an origin that is none.
@@ -83,8 +97,11 @@ class Client:
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         slots: Slots | None = None,
+        limits: Limits | None = None,
         trusted_origins: Collection[str] = (),
         max_manifest: int = MAX_MANIFEST,
+        observer: EventSink | None = None,
+        on_warning: Callable[[RegistryWarning], object] | None = None,
     ) -> None:
         if http is not None and transport is not None:
             msg = "give either http or transport: a client of yours has its own transport"
@@ -95,17 +112,21 @@ class Client:
         }
         self._max_manifest = max_manifest
         trusted = frozenset(Origin.of(origin) for origin in trusted_origins)
+        own = _headers(headers or {}, http)
         self._http = http if http is not None else RegistryHTTPClient(transport=transport)
         self._sender = Sender(
             self._http,
             auth=auth,
-            headers=_headers(headers or {}),
+            headers=own,
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             slots=slots or Slots(),
+            limits=limits or Limits(),
             trusted_origins=trusted,
+            observer=observer,
+            warned=Warned(on_warning),
         )
-        if auth is None:
+        if auth is None and not any(name.lower() == "authorization" for name, _ in own):
             authorizer = Authorizer(
                 auth_provider if auth_provider is not None else default_auth_provider(),
                 fetch=self._sender.fetch_token,
@@ -118,12 +139,16 @@ class Client:
             )
             self._sender.authorizer = authorizer
             auth = RegistryAuth(authorizer)
-        if self._owns_http:
+        if self._owns_http and auth is not None:
             self._http.auth = auth
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The `httpx.AsyncClient` under everything; ours authorises what you send with it by hand, too."""
+        """The `httpx.AsyncClient` under everything; ours authorises what you send with it by hand, too.
+
+        By hand nothing is paced, retried, observed or mapped to our errors, and httpx's own rules hold:
+        redirects are followed when you say so (`follow_redirects=True`), without authorization to others.
+        """
         return self._http
 
     def registry(self, name: str) -> Registry:
@@ -220,15 +245,30 @@ class Client:
 
         Args:
             request: As `client.http.build_request` makes it.
+
+        Raises:
+            httpx.HTTPError: It failed; nothing is tried again, and no status is an error.
+            RuntimeError: The client is closed, or belongs to another event loop or process.
         """
+        self._sender.home.check()
         return await self._http.send(request, auth=self._http.auth)
 
     async def aclose(self) -> None:
-        """Close every connection; again does nothing."""
+        """Close every connection; again does nothing.
+
+        Raises:
+            RuntimeError: The client belongs to another event loop or process, which has to close it.
+        """
+        home = self._sender.home
+        if home.is_closed:
+            return
+        home.check()
+        home.is_closed = True
         if self._owns_http:
             await self._http.aclose()
 
     async def __aenter__(self) -> Self:
+        self._sender.home.check()
         return self
 
     async def __aexit__(
@@ -248,12 +288,16 @@ class Client:
         return Registry(self._sender, host, self._max_manifest)
 
     def __repr__(self) -> str:
-        return f"<Client with {self._http!r}>"
+        state = "closed" if self._sender.home.is_closed else "open"
+        return f"<Client over {type(self._http).__name__}, {state}>"
 
 
-def _headers(own: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return a user's headers, and who we are unless they say it: their `httpx.AsyncClient` would not."""
+def _headers(own: Mapping[str, str], http: httpx.AsyncClient | None) -> tuple[tuple[str, str], ...]:
+    """Return a user's headers, also those of their `httpx.AsyncClient`, and who we are unless they say it."""
     headers = httpx.Headers({"User-Agent": USER_AGENT})
+    if http is not None:
+        theirs = (item for item in http.headers.items() if item[0].lower() not in _NEGOTIATED)
+        headers.update({name: value for name, value in theirs if not value.startswith("python-httpx/")})
     headers.update(own)
     return tuple(headers.items())
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from oci_distribution.errors import ContentError, NotFound, RequestError
 from oci_distribution.events import Event, emit
@@ -30,10 +31,16 @@ class MirrorFailed(Event):
         excluded: Whether it served wrong bytes, and is not asked again.
     """
 
+    level: ClassVar[int] = logging.WARNING
+
     registry: str
     mirror: str
     reason: str
     excluded: bool
+
+    def __str__(self) -> str:
+        then = "it is not asked any more" if self.excluded else "the next place is asked"
+        return f"the mirror {self.mirror} of {self.registry} did not help, {then}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def places(sender: Sender, host: Host, repository: str, *, by_digest: bool) -> l
 def exclude(sender: Sender, host: Host, mirror: Host, error: Exception) -> None:
     """Do not ask a mirror again that served wrong bytes."""
     sender.learned(host).excluded_mirrors.add(mirror.registry)
-    emit(MirrorFailed(host.registry, mirror.registry, str(error), excluded=True))
+    emit(MirrorFailed(host.registry, mirror.registry, str(error), excluded=True), sender.observer)
 
 
 async def asked_in_turn(
@@ -83,5 +90,6 @@ async def asked_in_turn(
         except ContentError as error:
             exclude(registry.sender, registry.host, place.host, error)
         except (NotFound, RequestError) as error:
-            emit(MirrorFailed(registry.name, place.host.registry, str(error), excluded=False))
+            failed = MirrorFailed(registry.name, place.host.registry, str(error), excluded=False)
+            emit(failed, registry.sender.observer)
     return await ask(registry, repository)

@@ -52,7 +52,9 @@ async def check_credential(sender: Sender, host: Host, credential: Credential) -
         del host, repository
         return credential
 
-    own = replace(sender, authorizer=None, auth=None)
+    # Nothing but the credential may let us in.
+    headers = [header for header in sender.headers if header[0].lower() != "authorization"]
+    own = replace(sender, authorizer=None, auth=None, headers=headers)
     own.authorizer = Authorizer(
         provider, own.fetch_token, challenges, options=options, trusted_origins=sender.trusted_origins
     )

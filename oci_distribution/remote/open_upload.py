@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 
@@ -36,6 +37,7 @@ from oci_distribution.spec.headers import (
 from oci_distribution.spec.urls import resolve_url
 from oci_distribution.transport.answers import SMALL_ANSWER, Answer
 from oci_distribution.transport.calls import Body, Host
+from oci_distribution.transport.deadline import doing, without_deadline
 from oci_distribution.transport.hosts import Learned
 from oci_distribution.transport.sender import Sender
 
@@ -99,9 +101,9 @@ class UploadTarget:
     async def start(
         self, endpoint: Endpoint, *, digest: Digest | None = None, body: bytes | None = None
     ) -> OpenUpload | None:
-        """Ask for an upload; None when the registry has the whole blob at once (201).
+        """Ask for an upload within the time that there is; None when the registry has the blob at once (201).
 
-        Cancelled meanwhile, wait for its location: nobody else could give the upload up.
+        Cancelled meanwhile, or when time is over, wait for its location: nobody else could give it up.
 
         Args:
             endpoint: What to ask.
@@ -111,7 +113,15 @@ class UploadTarget:
         Raises:
             DigestMismatch: The registry says that it has another one.
         """
-        starting = asyncio.ensure_future(self.request(endpoint, body))
+        start = partial(self._start, endpoint, digest, body)
+        return await self.sender.within_total(self.host, endpoint, start)
+
+    async def _start(
+        self, endpoint: Endpoint, digest: Digest | None, body: bytes | None
+    ) -> OpenUpload | None:
+        doing("waiting for the upload to be opened")
+        with without_deadline():
+            starting = asyncio.ensure_future(self.request(endpoint, body))
         try:
             answer = await asyncio.shield(starting)
             if answer.status != _ACCEPTED and digest is not None:
@@ -281,7 +291,7 @@ class OpenUpload:
 
     async def give_up(self) -> None:
         """Delete the upload. That it fails is no news: the specification lets a registry drop it first."""
-        with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
+        with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), without_deadline(), suppress(OCIError):
             while not await self._cancelled():
                 # distribution is still taking in what it got of a PUT, and moves the offset once more.
                 await self.target.sender.timing.sleep(CLEAN_UP_PAUSE)

@@ -31,6 +31,7 @@ from oci_distribution.spec.headers import DOCKER_API_VERSION, parse_content_leng
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType
 from oci_distribution.spec.models import Descriptor, Platform, RepositoryList, TagList
+from oci_distribution.spec.rate_limit import RateLimit
 from oci_distribution.spec.reference import check_repository
 from oci_distribution.transport.answers import SMALL_ANSWER, Answer
 from oci_distribution.transport.calls import Host
@@ -532,6 +533,11 @@ class Registry:
             page_size=page_size,
             last=last,
         )
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """What the registry said last of its rate limit, in an answer to this client; None when nothing."""
+        return self.sender.rate_limit(self.host)
 
     @property
     def learned(self) -> Learned:

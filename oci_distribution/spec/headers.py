@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from oci_distribution.errors import printable
+
 __all__ = [
     "DOCKER_CONTENT_DIGEST",
     "ByteRange",
@@ -27,6 +29,7 @@ __all__ = [
     "parse_range",
     "parse_retry_after",
     "parse_upload_range",
+    "parse_warnings",
     "range_header",
 ]
 
@@ -42,8 +45,19 @@ REQUEST_ID_HEADERS: Final = (
     "X-Github-Request-Id",
     "X-Amzn-Requestid",
     "X-Ms-Correlation-Request-Id",
+    "X-Amz-Request-Id",
+    "X-Ms-Request-Id",
+    "X-Guploader-Uploadid",
+    "Cf-Ray",
 )
-"""What servers call a request in their own logs: most, GHCR, ECR, ACR."""
+"""What servers call a request in their own logs, best first.
+
+Most registries, GHCR, ECR, ACR; then the storage and the proxies that answer for them: S3, Azure, Google,
+Cloudflare.
+"""
+
+MAX_WARNINGS: Final = 4096
+"""Bytes of warnings in one answer, more than which no registry may send."""
 
 MAX_CHUNK_MIN_LENGTH: Final = 1 << 30
 """Largest minimum chunk length that we take seriously, in bytes; a server may not make us buffer more."""
@@ -226,3 +240,26 @@ def _relations(parameters: str) -> frozenset[str]:
 def next_link(values: Iterable[str]) -> str | None:
     """Return the target of the first link with `rel="next"`, as spelled; None when there is none."""
     return next((link.target for link in parse_links(values) if "next" in link.relations), None)
+
+
+_WARNING = re.compile(rf'[\s,]*+([0-9]{{3}}) +(\S++) +{_QUOTED}(?: +"[^"]*+")?+\s*+(?=,|$)', re.ASCII)
+
+
+def parse_warnings(values: Iterable[str]) -> tuple[str, ...]:
+    """Return what a registry warns of, in one printable line each (specification, "Warnings").
+
+    Only warnings with code 299 and agent `-` are a registry's. Each is returned once; a value ends where it
+    is malformed, and all of it where it is longer than a registry may send.
+    """
+    texts: dict[str, None] = {}
+    left = MAX_WARNINGS
+    for value in values:
+        part, left = value[:left], max(left - len(value), 0)
+        position = 0
+        while match := _WARNING.match(part, position):
+            code, agent, quoted = match.groups()
+            text = printable(re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL), MAX_WARNINGS).strip()
+            if code == "299" and agent == "-" and text:
+                texts[text] = None
+            position = match.end()
+    return tuple(texts)

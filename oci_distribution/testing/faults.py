@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar, Self
 
+import anyio
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = ["Fault", "Faults"]
@@ -18,7 +19,7 @@ __all__ = ["Fault", "Faults"]
 _Bytes = Annotated[int, Field(ge=0)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-_MATCHING = frozenset({"method", "path", "nth", "times", "probability", "seed"})
+_MATCHING = frozenset({"method", "path", "nth", "times", "per_second", "probability", "seed"})
 # Each of these is all that happens to the request; what else is set could never be seen.
 _ENDINGS = ("reset", "status", "redirect", "reset_after")
 _ANSWER = frozenset(
@@ -32,14 +33,15 @@ _COUNTS = frozenset(
 class Fault(BaseModel):
     """Something that goes wrong with requests.
 
-    It strikes requests that match `method` and `path`, every one unless `nth`, `times` or `probability` say
-    otherwise. Cuts are real: the connection is reset, and not closed politely.
+    It strikes requests that match `method` and `path`, every one unless `nth`, `times`, `per_second` or
+    `probability` say otherwise. Cuts are real: the connection is reset, and not closed politely.
 
     Attributes:
         method: Strike only requests with this method.
         path: Strike only requests whose path matches this pattern, in which `*` also matches slashes.
         nth: Strike only the n-th request that matches, counted from 1.
         times: Strike at most so often.
+        per_second: Strike only requests beyond so many a second; those of a second are let through at once.
         probability: Strike each request with this probability.
         seed: Of the random numbers for `probability`: the same seed, the same requests.
         delay: Seconds to wait before anything else happens.
@@ -68,6 +70,7 @@ class Fault(BaseModel):
     path: str = "*"
     nth: Annotated[int, Field(ge=1)] | None = None
     times: Annotated[int, Field(ge=1)] | None = None
+    per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     probability: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: int = 0
     delay: _Seconds = 0.0
@@ -182,10 +185,24 @@ class _Active:
         self.fault = fault
         self.strikes = 0
         self._seen = 0
+        self._full_at = 0.0
         self._random = random.Random(fault.seed)  # noqa: S311 (no secret)
 
     def counts_and_wants(self) -> bool:
         self._seen += 1
         lucky = self._random.random() < self.fault.probability
         in_turn = self.fault.nth in {None, self._seen}
-        return lucky and in_turn and (self.fault.times is None or self.strikes < self.fault.times)
+        is_left = self.fault.times is None or self.strikes < self.fault.times
+        return lucky and in_turn and is_left and not self._is_within_rate()
+
+    def _is_within_rate(self) -> bool:
+        """Say whether a request is one of those that are let through, and count it."""
+        if self.fault.per_second is None:
+            return False
+        # A bucket with a second's worth of requests, by the moment at which it will be full again.
+        now, share = anyio.current_time(), 1 / self.fault.per_second
+        full_at = max(self._full_at, now) + share
+        if full_at - now > max(1.0, share) + 1e-9:  # twenty times a twentieth is a little more than one
+            return False
+        self._full_at = full_at
+        return True

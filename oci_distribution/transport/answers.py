@@ -14,6 +14,7 @@ import httpx
 from oci_distribution.errors import LimitExceeded, RequestContext
 from oci_distribution.transport.calls import BodyStream
 from oci_distribution.transport.failures import mapped_failures, response_context
+from oci_distribution.transport.metering import MeteredStream
 
 __all__ = ["SMALL_ANSWER", "Answer", "Held", "OpenAnswer"]
 
@@ -122,6 +123,11 @@ class OpenAnswer:
     def context(self) -> RequestContext:
         """The request with what its answer said, for errors about the body."""
         return response_context(self._request, self.status, self.headers)
+
+    @property
+    def held_back(self) -> float:
+        """Seconds for which bytes that had come were held back, by a cap of the user's."""
+        return self._stream.held if isinstance(self._stream, MeteredStream) else 0.0
 
     @property
     def took_all(self) -> bool:

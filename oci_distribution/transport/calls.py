@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import httpx
 
 from oci_distribution.errors import RequestContext, redact_url
 from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
+from oci_distribution.transport.metering import ByteCap
+from oci_distribution.transport.pacing import Limits
+
+if TYPE_CHECKING:
+    from oci_distribution.transport.watch import Watch
 
 __all__ = [
     "Body",
@@ -23,6 +28,7 @@ __all__ = [
     "MirrorHost",
     "Timeouts",
     "UploadRules",
+    "changed_by_httpx",
     "parsed_url",
     "split_url",
 ]
@@ -45,7 +51,7 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a host may stay silent, in seconds; there is no limit on the whole of a transfer.
+    """How long a host may stay silent, and how long all of it may take, in seconds.
 
     Args:
         connect: Until a connection stands, TLS included.
@@ -55,6 +61,9 @@ class Timeouts:
         minimum_rate: Bytes a second that a blob must come with, or its connection is replaced. The default
             is less than any line gives that is not broken; 0 for no minimum.
         rate_window: How long that is measured, in seconds.
+        total: For one operation: a request with all that it takes, retries and waits included, and its answer
+            to the last byte; a blob that is read, or pushed, to its end. None for no limit, as nobody knows
+            how long a transfer takes.
     """
 
     connect: float = 10.0
@@ -63,6 +72,7 @@ class Timeouts:
     commit: float = 300.0
     minimum_rate: float = 1024.0
     rate_window: float = 60.0
+    total: float | None = None
 
     def of(self, kind: Kind) -> dict[str, float | None]:
         """Return the `timeout` extension of a request."""
@@ -96,6 +106,7 @@ class Host:
         pages_without_link: Whether its listings come in pages that do not link to the next.
         mirrors: Other hosts with its content, in the order in which they are asked.
         uploads: How it wants to be given blobs.
+        limits: How fast it is talked to; None for what holds for every host.
     """
 
     registry: str
@@ -103,6 +114,7 @@ class Host:
     pages_without_link: bool = False
     mirrors: tuple[MirrorHost, ...] = ()
     uploads: UploadRules = UploadRules()
+    limits: Limits | None = None
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""
@@ -140,6 +152,8 @@ class Call:
     attempt: int = 1
     is_home: bool = True
     """Whether it goes to the registry itself, for what we asked for: only then it may be authorised."""
+    watch: Watch | None = None
+    """Tells what becomes of it; None when nobody listens."""
 
     def sent_to(self, url: str) -> Call:
         """Return the same request at a place that the registry named."""
@@ -147,6 +161,10 @@ class Call:
         # A credential may be for one repository: none goes along to another (oras-go#1430).
         is_home = Origin.of(url) == self.host.origin and (name is None or asked is None or name == asked)
         return replace(self, url=url, is_home=is_home)
+
+    def without_header(self, name: str) -> Call:
+        """Return the same request without a header, whose name is in lower case."""
+        return replace(self, headers=[header for header in self.headers if header[0].lower() != name])
 
     @property
     def context(self) -> RequestContext:
@@ -157,7 +175,14 @@ class Call:
 class BodyStream(httpx.AsyncByteStream):
     """A body on its way: opened already, and opened again when httpx's own auth sends it again."""
 
-    def __init__(self, body: Body, opened: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        body: Body,
+        opened: AsyncIterator[bytes],
+        stack: AsyncExitStack,
+        cap: ByteCap | None = None,
+    ) -> None:
+        self._cap = cap
         self._body = body
         self._opened: AsyncIterator[bytes] | None = opened
         self._stack = stack
@@ -168,6 +193,8 @@ class BodyStream(httpx.AsyncByteStream):
         pieces, self._opened = self._opened, None
         if pieces is None:
             pieces = await self._stack.enter_async_context(self._body.open(0))
+        if self._cap is not None:
+            pieces = await self._stack.enter_async_context(aclosing(self._cap.passing(pieces)))
         async for piece in pieces:
             yield piece
         self.is_finished = True
@@ -191,3 +218,12 @@ def split_url(url: str) -> tuple[Origin, bytes]:
     starts = [index for index in (rest.find("/"), rest.find("?")) if index >= 0]
     target = rest[min(starts) :] if starts else "/"
     return Origin.of(url), (target if target.startswith("/") else f"/{target}").encode()
+
+
+@lru_cache(maxsize=4096)
+def changed_by_httpx(url: str) -> bool:
+    """Say whether httpx would send another target than the URL's own, and has to be told.
+
+    Told without need, httpcore would send it to a forward proxy, too, which wants the whole URL there.
+    """
+    return parsed_url(url).raw_path != split_url(url)[1]

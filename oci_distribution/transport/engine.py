@@ -12,7 +12,6 @@ What it guarantees beyond a plain adapter, because registries or aiohttp made it
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping
@@ -27,6 +26,7 @@ import anyio.to_thread
 import httpx
 import yarl
 
+from oci_distribution.transport.home import Home
 from oci_distribution.transport.proxies import Proxies
 from oci_distribution.transport.tls import default_ssl_context
 from oci_distribution.transport.upload import Upload, abort
@@ -95,10 +95,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._ssl_context = ssl_context
         self._proxies = Proxies(proxies)
         self._keepalive_expiry = keepalive_expiry
-        self._home: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._home = Home("this transport")
         self._session: aiohttp.ClientSession | None = None
         self._open: set[_AnswerStream] = set()
-        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return its answer with the body still to come.
@@ -134,11 +133,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every connection; answers that are still being read break."""
-        if self._closed:
+        if self._home.is_closed:
             return
         if self._session is not None:
-            self._check_home()
-        self._closed = True
+            self._home.check()
+        self._home.is_closed = True
         with anyio.move_on_after(_GRACE, shield=True):
             for stream in tuple(self._open):
                 await stream.aclose()
@@ -146,22 +145,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 await self._session.close()
 
     def _session_here(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise RuntimeError("this transport is closed")
+        self._home.check()
         if self._session is None:
-            self._home = asyncio.get_running_loop(), os.getpid()
             self._session = self._new_session()
-        self._check_home()
         return self._session
-
-    def _check_home(self) -> None:
-        if self._home is None:
-            return
-        loop, process = self._home
-        if process != os.getpid():
-            raise RuntimeError("this transport was opened before a fork: open a new one in the child process")
-        if loop is not asyncio.get_running_loop():
-            raise RuntimeError("this transport belongs to another event loop: open one in each")
 
     def _new_session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

@@ -27,9 +27,11 @@ from oci_distribution.errors import (
     TLSError,
     TransportError,
     Unauthorized,
+    printable,
 )
 from oci_distribution.spec.headers import REQUEST_ID_HEADERS, parse_retry_after
 from oci_distribution.spec.models import ErrorBody
+from oci_distribution.spec.rate_limit import retry_after_in
 
 if TYPE_CHECKING:
     from oci_distribution.spec.endpoints import Endpoint
@@ -103,10 +105,10 @@ def _tls_hint(error: ssl.SSLError) -> str:
 
 def response_context(context: RequestContext, status: int, headers: Mapping[str, str]) -> RequestContext:
     """Return `context` with what the head of an answer says."""
-    request_id = next((headers[name] for name in REQUEST_ID_HEADERS if name in headers), None)
+    said = (_printable(headers[name]).strip() for name in REQUEST_ID_HEADERS if name in headers)
+    request_id = next(filter(None, said), None)
     retry_after = parse_retry_after(headers.get("Retry-After"))
-    shown = _printable(request_id) if request_id is not None else None
-    return replace(context, status=status, request_id=shown, retry_after=retry_after)
+    return replace(context, status=status, request_id=request_id, retry_after=retry_after)
 
 
 def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) -> RequestError:
@@ -120,6 +122,8 @@ def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) 
     status = context.status or 0
     if status < 400:
         return ProtocolError(f"unexpected status {status}", context=context)
+    if status == 429 and context.retry_after is None:
+        context = replace(context, retry_after=retry_after_in(content.decode("utf-8", "replace")))
     details = _details(content)
     cls = _class_for(endpoint, status, details)
     return cls(_message(cls, status, details, content), context=context, errors=details)
@@ -172,5 +176,4 @@ def _excerpt(content: bytes) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return the beginning of what a server says, fit for a terminal: it could move the cursor."""
-    return "".join(character if character.isprintable() else " " for character in text[:_EXCERPT])
+    return printable(text, _EXCERPT)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from oci_distribution.spec.reference import DOCKER_HUB, check_registry, check_repository
 from oci_distribution.spec.urls import Origin, is_loopback_host
 from oci_distribution.transport.calls import Host, MirrorHost, UploadRules
+from oci_distribution.transport.pacing import Limits
 
 __all__ = ["DEFAULT_HOSTS", "HostConfig", "Learned", "Mirror", "configured_host", "host_origin"]
 
@@ -49,6 +50,7 @@ class HostConfig(BaseModel):
         mirrors: Registries with its content, asked in this order before the registry itself. What is
             written, listed and deleted goes to the registry, and a copy asks it for tags.
         uploads: How it wants to be given blobs; what it refuses is found out, and tried in other ways.
+        limits: How fast it is talked to; None for what the client does with every host.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +60,7 @@ class HostConfig(BaseModel):
     pages_without_link: bool = False
     mirrors: tuple[Mirror, ...] = ()
     uploads: UploadRules = UploadRules()
+    limits: Limits | None = None
 
 
 @dataclass(slots=True)
@@ -117,7 +120,7 @@ def configured_host(registry: str, *, scheme: str | None, config: HostConfig) ->
         for mirror in config.mirrors
     )
     origin = host_origin(registry, scheme=scheme, config=config)
-    return Host(registry, origin, config.pages_without_link, mirrors, config.uploads)
+    return Host(registry, origin, config.pages_without_link, mirrors, config.uploads, config.limits)
 
 
 def host_origin(registry: str, *, scheme: str | None = None, config: HostConfig | None = None) -> Origin:

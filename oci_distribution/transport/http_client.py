@@ -10,6 +10,7 @@ import httpx
 
 from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.transport.engine import AiohttpTransport
+from oci_distribution.transport.home import Home
 
 if TYPE_CHECKING:
     from httpx._client import UseClientDefault  # pyright: ignore[reportPrivateUsage]
@@ -53,6 +54,7 @@ class RegistryHTTPClient(httpx.AsyncClient):
             # It would send what .netrc holds to any host that it names.
             trust_env=False,
         )
+        self._home = Home("this client")
         # Harbor answers a session that it finds in a cookie with a CSRF error.
         self.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
@@ -73,8 +75,11 @@ class RegistryHTTPClient(httpx.AsyncClient):
             follow_redirects: Whether to follow redirects.
 
         Raises:
-            RuntimeError: The client is closed.
+            RuntimeError: The client is closed, or belongs to another event loop or process.
         """
+        if self.is_closed:
+            raise RuntimeError("this client is closed: open a new one")
+        self._home.check()
         if "User-Agent" not in request.headers:
             request.headers["User-Agent"] = USER_AGENT
         is_plain = stream and auth is None and follow_redirects is False and not request.url.userinfo
@@ -82,8 +87,6 @@ class RegistryHTTPClient(httpx.AsyncClient):
             if is_direct_request() and auth in {httpx.USE_CLIENT_DEFAULT, self.auth}:
                 auth = None
             return await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
-        if self.is_closed:
-            raise RuntimeError("this client is closed")
         self._set_timeout(request)
         response = await self._transport.handle_async_request(request)
         response.request = request

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from oci_distribution.errors import (
     ConnectError,
+    DeadlineExceeded,
     RequestError,
     ResponseError,
     TLSError,
@@ -64,6 +65,6 @@ class RetryPolicy:
         if isinstance(error, ConnectError):
             return not isinstance(error, TLSError)
         if isinstance(error, TransportError):
-            return endpoint.repeatable
+            return endpoint.repeatable and not isinstance(error, DeadlineExceeded)
         passing = isinstance(error, ResponseError) and error.status in PASSING_STATUSES
         return passing and (endpoint.repeatable or isinstance(error, TooManyRequests))

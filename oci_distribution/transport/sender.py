@@ -6,10 +6,10 @@ once, follow redirects by hand, map a refusal to an error, retry what may be rep
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -18,6 +18,7 @@ from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.errors import (
     Attempt,
     BrokenAnswer,
+    DeadlineExceeded,
     ForbiddenOrigin,
     LimitExceeded,
     ProtocolError,
@@ -27,16 +28,10 @@ from oci_distribution.errors import (
     TokenError,
     redact_url,
 )
-from oci_distribution.events import (
-    RequestFailed,
-    RequestSent,
-    ResponseReceived,
-    RetryScheduled,
-    emit,
-    listening,
-)
+from oci_distribution.events import EventSink, RetryScheduled, emit, observe
 from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
+from oci_distribution.spec.rate_limit import RateLimit
 from oci_distribution.spec.urls import Origin, resolve_url
 from oci_distribution.transport.answers import Answer, Held, OpenAnswer
 from oci_distribution.transport.authorization import read_token_response, renewed, send_authorised
@@ -47,13 +42,19 @@ from oci_distribution.transport.calls import (
     HeaderList,
     Host,
     Timeouts,
+    changed_by_httpx,
     parsed_url,
     split_url,
 )
+from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, doing, following
 from oci_distribution.transport.failures import mapped_failures, response_error
+from oci_distribution.transport.home import Home
 from oci_distribution.transport.hosts import Learned
-from oci_distribution.transport.pacing import Pace, Slots, Timing
+from oci_distribution.transport.metering import MeteredStream
+from oci_distribution.transport.pacing import Limits, Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
+from oci_distribution.transport.warned import Warned
+from oci_distribution.transport.watch import watch
 
 __all__ = ["Sender"]
 
@@ -81,9 +82,13 @@ class Sender:
         headers: A user's own headers, for requests to registries only.
         retry: How patient to be.
         slots: How many requests a host gets at once.
-        timeouts: How long a host may stay silent.
+        limits: How fast a host is talked to, unless it has limits of its own.
+        timeouts: How long a host may stay silent, and how long all of it may take.
         trusted_origins: Where registries may send us in any case.
         timing: Clock, sleep and chance.
+        observer: Hears every event of every request, in whatever context it is made.
+        warned: Shows what registries warn of.
+        home: Where all this may be used.
     """
 
     http: httpx.AsyncClient
@@ -92,9 +97,13 @@ class Sender:
     headers: HeaderList = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     slots: Slots = field(default_factory=Slots)
+    limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
     timing: Timing = field(default_factory=Timing)
+    observer: EventSink | None = None
+    warned: Warned = field(default_factory=Warned)
+    home: Home = field(default_factory=lambda: Home("this client"))
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
 
@@ -130,7 +139,7 @@ class Sender:
                     )
                 return await answer.read(limit)
 
-        return await self._retrying(once, self._call(host, endpoint, headers, body))
+        return await self._retrying(once, self._call(host, endpoint, (*headers, *self.headers), body))
 
     async def open(self, host: Host, endpoint: Endpoint, *, headers: HeaderList = ()) -> OpenAnswer:
         """Send an endpoint, and return its answer with the body still to come: close it.
@@ -138,7 +147,8 @@ class Sender:
         Raises:
             RequestError: Every way in which it can fail before the body starts.
         """
-        return await self._retrying(self._exchange, self._call(host, endpoint, headers, None))
+        call = self._call(host, endpoint, (*headers, *self.headers), None)
+        return await self._retrying(self._exchange, call)
 
     async def fetch_token(self, request: TokenRequest) -> TokenResponse:
         """Send a request for a token: paced, retried and bounded like the rest, and never redirected."""
@@ -146,8 +156,7 @@ class Sender:
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
         # A user's own headers are for registries, but for the name.
         name = [header for header in self.headers if header[0].lower() == "user-agent"]
-        fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *name, *request.headers]
-        call = Call(Host(str(origin), origin), endpoint, request.url, fixed, request.body)
+        call = self._call(Host(str(origin), origin), endpoint, (*name, *request.headers), request.body)
 
         async def once(call: Call) -> TokenResponse:
             async with await self._send(call, None) as answer:
@@ -155,8 +164,11 @@ class Sender:
                     raise await self._refusal(call, answer)
                 return await read_token_response(answer)
 
+        doing("waiting for a token")
         try:
-            return await self._retrying(once, call)
+            # For all who wait for it: it has a deadline of its own, and not that of the first one.
+            with following(None):
+                return await self._retrying(once, call)
         except (ResponseError, LimitExceeded) as error:
             # It must not look like the registry's own answer: nothing is known about the content.
             raise TokenError(f"the token server failed: {error}", context=error.context) from error
@@ -169,10 +181,10 @@ class Sender:
         return learned
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
-        fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers]
-        fixed += (*headers, *self.headers)
+        fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
         is_home = endpoint.target.startswith("/") or Origin.of(endpoint.target) == host.origin
-        return Call(host, endpoint, host.url(endpoint.target), fixed, body, is_home=is_home)
+        seen = watch(self.observer, self.timing.now)
+        return Call(host, endpoint, host.url(endpoint.target), fixed, body, is_home=is_home, watch=seen)
 
     async def _retrying(self, once: Callable[[Call], Awaitable[T]], call: Call) -> T:
         return await self.repeat(
@@ -191,11 +203,53 @@ class Sender:
                 own is not tried again.
         """
         attempts: list[Attempt] = []
-        while True:
-            try:
-                return await once(len(attempts) + 1)
-            except RequestError as error:
-                await self.wait_to_repeat(host, endpoint, error, attempts)
+
+        async def until_it_succeeds() -> T:
+            while True:
+                # First of all: what waits for a slot or a token would hang or fail strangely elsewhere.
+                self.home.check()
+                try:
+                    if self.observer is None:
+                        return await once(len(attempts) + 1)
+                    with observe(self.observer):
+                        return await once(len(attempts) + 1)
+                except RequestError as error:
+                    await self.wait_to_repeat(host, endpoint, error, attempts)
+
+        return await self.within_total(host, endpoint, until_it_succeeds, attempts)
+
+    async def within_total(
+        self,
+        host: Host,
+        endpoint: Endpoint,
+        operation: Callable[[], Awaitable[T]],
+        attempts: Sequence[Attempt] = (),
+    ) -> T:
+        """Do something until the deadline of what it is a part of, or else within the time that it may take.
+
+        Args:
+            host: Who takes the time.
+            endpoint: What it is about.
+            operation: Does it.
+            attempts: The failures on its way.
+
+        Raises:
+            DeadlineExceeded: It took longer than `Timeouts.total`.
+        """
+        deadline = self.deadline()
+        if deadline is None:
+            return await operation()
+        context = RequestContext(endpoint.method, redact_url(host.url(endpoint.target)), host.registry)
+        try:
+            with deadline.enforced(context):
+                return await operation()
+        except DeadlineExceeded as error:
+            raise error if error.attempts else error.with_attempts(attempts) from error.__cause__
+
+    def deadline(self) -> Deadline | None:
+        """Return the deadline of what we are a part of, or of what begins now; None for no limit."""
+        deadline, total = current_deadline(), self.timeouts.total
+        return Deadline(total) if deadline is None and total is not None else deadline
 
     async def wait_to_repeat(
         self, host: Host, endpoint: Endpoint, error: RequestError, attempts: list[Attempt]
@@ -218,10 +272,14 @@ class Sender:
             raise error
         delay = self.retry.delay(failed, error.retry_after, self.timing.random())
         reason = f"status {error.status}" if error.status else type(error).__name__
-        if error.retry_after:
-            self._pace(host.origin).hold_off(error.retry_after)
         attempts.append(Attempt(reason, delay))
-        emit(RetryScheduled(endpoint.method, redact_url(host.url(endpoint.target)), failed, reason, delay))
+        url = redact_url(host.url(endpoint.target))
+        emit(RetryScheduled(endpoint.method, url, failed, reason, delay), self.observer)
+        deadline = current_deadline()
+        if deadline is not None:
+            deadline.doing = f"waiting {delay:.3g} seconds to try again after {reason}"
+            if delay >= deadline.left:
+                raise deadline.exceeded(error.context).with_attempts(attempts) from error
         await self.timing.sleep(delay)
 
     async def _exchange(self, call: Call) -> OpenAnswer:
@@ -235,6 +293,8 @@ class Sender:
                     raise await self._refusal(call, answer)
                 target = self._redirect_target(call, answer)
                 await answer.discard(MAX_ERROR_BODY)
+            if call.watch is not None:
+                call.watch.redirected(target)
             call = call.sent_to(target)
         raise ProtocolError(f"redirected more than {MAX_REDIRECTS} times", context=call.context)
 
@@ -270,7 +330,9 @@ class Sender:
     async def _authorised(self, call: Call) -> OpenAnswer:
         """Send one request with our authorization, if its origin is the registry's own."""
         authorizer = self.authorizer
-        if authorizer is None or not call.is_home or is_direct_request():
+        if is_direct_request():
+            return await self._send(call.without_header("authorization"), None)
+        if authorizer is None or not call.is_home:
             return await self._send(call, None)
         return await send_authorised(authorizer, call, self._send, self._refusal)
 
@@ -282,28 +344,44 @@ class Sender:
 
     async def _refusal(self, call: Call, answer: OpenAnswer) -> RequestError:
         content = await answer.read_head(MAX_ERROR_BODY)
-        return response_error(call.endpoint, answer.context, content)
+        error = response_error(call.endpoint, answer.context, content)
+        if error.retry_after and error.status in PASSING_STATUSES:
+            self._pace(call.host, split_url(call.url)[0]).hold_off(error.retry_after)
+        return error
 
     async def _send(self, call: Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
         context = call.context
-        held = Held(await self._pace(split_url(call.url)[0]).acquire(call.endpoint.kind))
+        admission = await self._pace(call.host, split_url(call.url)[0]).acquire(call.endpoint.kind)
+        held = Held(admission.release)
+        deadline = current_deadline()
+        if deadline is not None:
+            deadline.doing = f"waiting for the answer to {context.method} {context.url}"
         try:
             if authorization is not None and self.authorizer and call.endpoint.kind is Kind.UPLOAD:
                 authorization = await renewed(self.authorizer, call, authorization)
             with mapped_failures(context):
                 request = await self._request(call, authorization, held)
-                began = self._note_sent(call, context)
+                if call.watch is not None:
+                    call.watch.sent(call)
                 response = await self.http.send(
                     request, stream=True, auth=self._own_auth(call), follow_redirects=False
                 )
+            if response.is_stream_consumed:
+                # A hook or an `httpx.Auth` of the user's has read it.
+                response.stream = httpx.ByteStream(response.content)
+            self._guard(call, response, context, deadline)
+            if call.watch is not None:
+                call.watch.received(response)
             answer = OpenAnswer(response, call.url, context, held, request.stream)
             answer.authorization = authorization
-            self._note_received(call, context, response.status_code, began)
+            admission.answered(answer.status, answer.headers)
+            if call.is_home and "Warning" in response.headers:
+                self.warned.take(call.host.registry, response.headers.get_list("Warning"))
         except BaseException as error:
             await held.close()
-            if isinstance(error, RequestError):
-                self._note_failed(call, context, error)
+            if call.watch is not None:
+                call.watch.failed(error)
             raise
         return answer
 
@@ -319,37 +397,54 @@ class Sender:
         stream: httpx.AsyncByteStream = httpx.ByteStream(b"")
         if isinstance(call.body, bytes):
             stream = httpx.ByteStream(call.body)
+            if (cap := self._home_pace(call).writes) is not None:
+                cap.charge(len(call.body))
             headers.append(("Content-Length", str(len(call.body))))
         elif call.body is not None:
             held.bodies = AsyncExitStack()
             opened = await held.bodies.enter_async_context(call.body.open(0))
-            stream = BodyStream(call.body, opened, held.bodies)
+            stream = BodyStream(call.body, opened, held.bodies, self._home_pace(call).writes)
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
-        extensions = {"target": target, "timeout": self.timeouts.of(call.endpoint.kind)}
+        extensions: dict[str, Any] = {"timeout": self.timeouts.of(call.endpoint.kind)}
+        if changed_by_httpx(url):
+            extensions["target"] = target
         request = httpx.Request(
             call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
         request.headers.encoding = "ascii"  # as they were encoded; httpx would try that anew at each look
         return request
 
-    def _pace(self, origin: Origin) -> Pace:
+    def _guard(
+        self, call: Call, response: httpx.Response, context: RequestContext, deadline: Deadline | None
+    ) -> None:
+        """Let a body come no faster than allowed, and one that is read when we have returned in time."""
+        if deadline is not None and call.endpoint.kind is Kind.DOWNLOAD:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            response.stream = DeadlineStream(response.stream, deadline, context)
+        if (cap := self._home_pace(call).reads) is not None:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            response.stream = MeteredStream(response.stream, cap)
+
+    def rate_limit(self, host: Host) -> RateLimit | None:
+        """Return what a host said last of its rate limit; None when it said nothing."""
+        pace = self._paces.get(host.origin)
+        return None if pace is None else pace.rate_limit
+
+    def _home_pace(self, call: Call) -> Pace:
+        """Return the pace of the registry, which caps the bytes of the storage behind it, too."""
+        return self._pace(call.host, call.host.origin)
+
+    def _pace(self, host: Host, origin: Origin) -> Pace:
         pace = self._paces.get(origin)
         if pace is None:
-            pace = self._paces[origin] = Pace(self.slots, self.timing)
+            is_home = origin == host.origin
+            pace = self._paces[origin] = Pace(
+                host.registry if is_home else origin.netloc,
+                self.slots,
+                host.limits if is_home and host.limits is not None else self.limits,
+                timing=self.timing,
+                max_wait=self.retry.max_retry_after,
+            )
         return pace
-
-    def _note_sent(self, call: Call, context: RequestContext) -> float:
-        if listening():
-            emit(RequestSent(context.method, context.url, call.attempt))
-        return self.timing.now()
-
-    def _note_received(self, call: Call, context: RequestContext, status: int, began: float) -> None:
-        if listening():
-            seconds = self.timing.now() - began
-            emit(ResponseReceived(context.method, context.url, call.attempt, status, seconds))
-
-    def _note_failed(self, call: Call, context: RequestContext, error: RequestError) -> None:
-        if listening():
-            emit(RequestFailed(context.method, context.url, call.attempt, str(error)))

@@ -195,6 +195,15 @@ async def test_a_users_own_scheme_does_not_check_for_us(guarded: RunningRegistry
         assert await client.logout(guarded.url)
 
 
+async def test_a_users_own_header_does_not_check_for_us(guarded: RunningRegistry, config: Path) -> None:
+    """An `Authorization` that goes along with everything is left out of the check."""
+    right = {"Authorization": "Basic YW5uOnNlY3JldA=="}
+    async with oci.Client(headers=right) as client:
+        with pytest.raises((oci.Unauthorized, oci.TokenError)):
+            await client.login(guarded.url, WRONG)
+        assert (await client.login(guarded.url, ANN)).is_checked
+
+
 @pytest.mark.parametrize("name", ["", "not a host", "ghcr.io/org", "user:hunter2@host"])
 async def test_what_is_no_registry_is_refused(name: str, config: Path) -> None:
     """Before anything is sent or written, and without a password in the error."""

@@ -203,9 +203,12 @@ async def test_a_mount_goes_on_without_what_the_token_server_refuses() -> None:
 # Directly
 
 
+BY_HAND = {"Authorization": "Basic YW5uOnNlY3JldA=="}
+
+
 async def test_under_direct_requests_nobody_is_authorised() -> None:
     """Not our requests, nor those by hand, nor those of tasks; whether the scheme is ours or the user's."""
-    for options in ({"auth_provider": ann}, {"auth": httpx.BasicAuth("ann", "secret")}):
+    for options in ({"auth_provider": ann}, {"auth": httpx.BasicAuth("ann", "secret")}, {"headers": BY_HAND}):
         async with (
             serve_registry(auth=oci_auth()) as registry,
             oci.Client(**options) as client,

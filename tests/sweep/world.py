@@ -302,15 +302,10 @@ def _left_in_client(client: oci.Client) -> list[str]:
     found = ["an answer that is not closed" for _ in transport._open]
     if transport._session is not None and transport._session.connector is not None:
         found += ["a connection in use" for _ in transport._session.connector._acquired]
-    slots = {
-        "REQUEST": sender.slots.requests,
-        "DOWNLOAD": sender.slots.downloads,
-        "UPLOAD": sender.slots.uploads,
-    }
     for origin, pace in sender._paces.items():
         for kind, budget in pace._budgets.items():
-            if budget.value != slots[kind.name]:
-                found.append(f"{slots[kind.name] - budget.value} slots of {kind.name} at {origin}")
+            if budget.used:
+                found.append(f"{budget.used} slots of {kind.name} at {origin}")
     return found
 
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from oci_distribution.testing import Fault, RegistryApp, RunningRegistry, TokenAuth, serve_registry
+from oci_distribution.testing import Fault, Faults, RegistryApp, RunningRegistry, TokenAuth, serve_registry
 from tests.testing.conftest import Remote
 
 DATA = bytes(range(256)) * 40
@@ -50,6 +50,8 @@ async def _ping(remote: Remote) -> int:
         {"probability": 0, "reset": True},
         {"reset_after": -1},
         {"bytes_per_second": 0},
+        {"per_second": 0, "reset": True},
+        {"per_second": 20},
         {"delay": float("inf")},
         {"method": "put", "reset": True},
         {"path": "v2/*", "reset": True},
@@ -338,3 +340,19 @@ def test_resets_can_be_told_from_closes() -> None:
             assert await connection.exchange(b"") == (b"", False)
 
     asyncio.run(main())
+
+
+async def test_more_than_so_many_a_second_are_refused(registry: RunningRegistry, remote: Remote) -> None:
+    """One in a hundred seconds goes through, and those that follow at once do not."""
+    fault = registry.faults.add(Fault(path="/v2/", per_second=0.01, status=429))
+
+    assert [await _ping(remote) for _ in range(3)] == [200, 429, 429]
+    assert registry.faults.strikes(fault) == 2
+
+
+async def test_the_requests_of_a_second_are_let_through_at_once() -> None:
+    """Twenty a second: twenty at once, and not one more."""
+    faults = Faults()
+    faults.add(Fault(per_second=20, status=429))
+
+    assert [faults.choose("GET", "/v2/") is None for _ in range(25)] == [True] * 20 + [False] * 5

@@ -78,7 +78,7 @@ async def test_another_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     async with hostile(answer) as server, AiohttpTransport(proxies={}) as engine:
         await get(engine, server.url)
         with monkeypatch.context() as patch:
-            patch.setattr(os, "getpid", lambda: -1)
+            patch.setattr("oci_distribution.transport.home._forks", [None])
             with pytest.raises(RuntimeError, match="fork"):
                 await get(engine, server.url)
 

@@ -89,9 +89,9 @@ class Backend:
         if transport._session is not None and transport._session.connector is not None:
             found += ["a connection in use" for _ in transport._session.connector._acquired]
         for pace in sender._paces.values():
-            values = {kind.name: budget.value for kind, budget in pace._budgets.items()}
-            if values != {"REQUEST": SLOTS.requests, "DOWNLOAD": SLOTS.downloads, "UPLOAD": SLOTS.uploads}:
-                found.append(f"slots left: {values}")
+            in_use = {kind.name: budget.used for kind, budget in pace._budgets.items()}
+            if any(in_use.values()):
+                found.append(f"slots in use: {in_use}")
         return found
 
 
