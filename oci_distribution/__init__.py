@@ -27,22 +27,35 @@ if TYPE_CHECKING:
         ChallengeCache as ChallengeCache,
     )
     from oci_distribution.auth.cache import (
+        LastingTokenCache as LastingTokenCache,
+    )
+    from oci_distribution.auth.cache import (
         MemoryChallengeCache as MemoryChallengeCache,
     )
     from oci_distribution.auth.cache import (
         MemoryTokenCache as MemoryTokenCache,
     )
     from oci_distribution.auth.cache import (
+        Token as Token,
+    )
+    from oci_distribution.auth.cache import (
         TokenCache as TokenCache,
     )
+    from oci_distribution.auth.cache import (
+        TokenKey as TokenKey,
+    )
+    from oci_distribution.auth.challenge import Challenge as Challenge
     from oci_distribution.auth.credentials import AuthProvider as AuthProvider
     from oci_distribution.auth.credentials import Credential as Credential
     from oci_distribution.auth.direct import direct_requests as direct_requests
     from oci_distribution.auth.direct import is_direct_request as is_direct_request
     from oci_distribution.auth.docker_config import AuthFile as AuthFile
-    from oci_distribution.auth.docker_config import AuthFileProvider as AuthFileProvider
-    from oci_distribution.auth.docker_config import default_auth_provider as default_auth_provider
+    from oci_distribution.auth.file_cache import FileTokenCache as FileTokenCache
     from oci_distribution.auth.httpx_auth import RegistryAuth as RegistryAuth
+    from oci_distribution.auth.providers import ChainProvider as ChainProvider
+    from oci_distribution.auth.providers import StaticProvider as StaticProvider
+    from oci_distribution.auth.search import AuthFileProvider as AuthFileProvider
+    from oci_distribution.auth.search import default_auth_provider as default_auth_provider
     from oci_distribution.content.artifacts import ArtifactFile as ArtifactFile
     from oci_distribution.content.artifacts import pull_files as pull_files
     from oci_distribution.content.artifacts import push_files as push_files
@@ -269,6 +282,7 @@ if TYPE_CHECKING:
     from oci_distribution.remote.distribution import Distribution as Distribution
     from oci_distribution.remote.downloads import Downloaded as Downloaded
     from oci_distribution.remote.failover import MirrorFailed as MirrorFailed
+    from oci_distribution.remote.login import Login as Login
     from oci_distribution.remote.registry import Registry as Registry
     from oci_distribution.remote.repository import (
         Blobs as Blobs,
@@ -360,6 +374,8 @@ __all__ = [
     "Blobs",
     "BrokenAnswer",
     "BytesSource",
+    "ChainProvider",
+    "Challenge",
     "ChallengeCache",
     "Client",
     "ConfigError",
@@ -386,6 +402,7 @@ __all__ = [
     "Event",
     "EventSink",
     "FileSource",
+    "FileTokenCache",
     "Finished",
     "ForbiddenOrigin",
     "Hasher",
@@ -398,10 +415,12 @@ __all__ = [
     "InvalidManifest",
     "InvalidMediaType",
     "InvalidReference",
+    "LastingTokenCache",
     "Layout",
     "Learned",
     "LimitExceeded",
     "Limits",
+    "Login",
     "Manifest",
     "ManifestBlobUnknown",
     "ManifestInvalid",
@@ -451,6 +470,7 @@ __all__ = [
     "Slots",
     "Source",
     "SourceLike",
+    "StaticProvider",
     "Store",
     "StoreError",
     "StoreOpener",
@@ -460,8 +480,10 @@ __all__ = [
     "Tags",
     "TimeoutExceeded",
     "Timeouts",
+    "Token",
     "TokenCache",
     "TokenError",
+    "TokenKey",
     "TokenOptions",
     "TokenReceived",
     "TokenRequest",
@@ -494,11 +516,17 @@ __all__ = [
 # Where each name lives; a test compares this with the imports above.
 _HOMES: Final = {
     "auth.authorizer": "Authorizer TokenOptions TokenRequest TokenResponse",
-    "auth.cache": "ChallengeCache MemoryChallengeCache MemoryTokenCache TokenCache",
+    "auth.cache": (
+        "ChallengeCache LastingTokenCache MemoryChallengeCache MemoryTokenCache Token TokenCache TokenKey"
+    ),
+    "auth.challenge": "Challenge",
     "auth.credentials": "AuthProvider Credential",
     "auth.direct": "direct_requests is_direct_request",
-    "auth.docker_config": "AuthFile AuthFileProvider default_auth_provider",
+    "auth.docker_config": "AuthFile",
+    "auth.file_cache": "FileTokenCache",
     "auth.httpx_auth": "RegistryAuth",
+    "auth.providers": "ChainProvider StaticProvider",
+    "auth.search": "AuthFileProvider default_auth_provider",
     "content.artifacts": "ArtifactFile pull_files push_files",
     "content.layout": "Layout",
     "content.memory": "MemoryStore",
@@ -527,6 +555,7 @@ _HOMES: Final = {
     "remote.distribution": "Distribution",
     "remote.downloads": "Downloaded",
     "remote.failover": "MirrorFailed",
+    "remote.login": "Login",
     "remote.registry": "Registry",
     "remote.repository": "Blobs Manifests Referrers Repository Tags",
     "remote.upload_session": "UploadSession",

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 
 from oci_distribution.auth.cache import (
     ChallengeCache,
+    LastingTokenCache,
     MemoryChallengeCache,
     MemoryTokenCache,
     Recent,
@@ -25,6 +26,7 @@ from oci_distribution.auth.credentials import AuthProvider, Credential, Unpickla
 from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.auth.token_server import (
+    REFUSALS,
     TokenFetch,
     TokenOptions,
     TokenRequest,
@@ -43,6 +45,8 @@ __all__ = ["Authorizer", "TokenFetch", "TokenOptions", "TokenRequest", "TokenRes
 CREDENTIAL_LIFETIME = 60.0
 """Seconds after which the provider is asked again: a helper costs a process, and a login may be new."""
 
+REFUSED_LIFETIME = 600.0
+"""Seconds for which what was refused is not asked for: somebody may be let in meanwhile."""
 
 MAX_SCOPE = 8 << 10
 """Characters of a challenge's scope that we take in: it is remembered, and it goes into a URL."""
@@ -54,6 +58,19 @@ class _Need(NamedTuple):
     origin: Origin
     registry: str
     scope: str
+    desired: str
+
+    @property
+    def whose(self) -> tuple[str, str | None]:
+        """What the provider is asked for: credentials may differ between a registry's repositories."""
+        return self.registry, Scope.parse(self.scope).repository
+
+
+class _Terms(NamedTuple):
+    """What a token must not be: rejected already, and at its end soon where it has to last."""
+
+    rejected: str | None = None
+    lasting: bool = False
 
 
 class _Known(NamedTuple):
@@ -102,41 +119,63 @@ class Authorizer(Unpicklable):
     _credentials: Recent[tuple[str, str | None], _Known] = field(init=False)
     _ready: Recent[_Need, Token] = field(init=False)
     """Whole values of `Authorization`, so that a warm request costs one look-up."""
+    _made: Recent[_Need, str] = field(init=False)
+    """The newest of these that were tokens, made for somebody."""
     _wider: Recent[tuple[Origin, Scope], Scope] = field(init=False)
     """What to ask for where a registry said that our own idea of the scope was not enough."""
+    _narrowed: Recent[_Need, float] = field(init=False)
+    """Until when only what is required is asked for, because the desired scope was refused."""
     _widest: Recent[_Group, Scope] = field(init=False)
 
     def __post_init__(self) -> None:
         self._servers = TokenServers(self.fetch, self.options, self.clock)
-        self._token_flights, self._credential_flights = SingleFlight(), SingleFlight()
-        self._credentials, self._ready, self._wider, self._widest = Recent(), Recent(), Recent(), Recent()
+        self._token_flights, self._widest = SingleFlight(), Recent()
+        self.forget()
 
-    async def authorize(self, origin: Origin, registry: str, scope: str) -> str | None:
+    def forget(self) -> None:
+        """Ask everybody anew from now on: credentials were stored or erased.
+
+        Tokens stay in their cache, under who they were made for.
+        """
+        # New objects: who is at work with the old credentials writes into the old ones.
+        self._credential_flights = SingleFlight()
+        self._credentials, self._ready, self._made = Recent(), Recent(), Recent()
+        self._wider, self._narrowed = Recent(), Recent()
+
+    async def authorize(
+        self, origin: Origin, registry: str, scope: str, *, desired: str = "", lasting: bool = False
+    ) -> str | None:
         """Return the value of `Authorization` for a request that is about to be sent; None for none.
 
         Args:
             origin: Where the request goes: the registry's own origin.
             registry: The name that credentials are stored under.
             scope: What the request needs, `repository:a/b:pull`; empty for nothing in particular.
+            desired: What it goes better with, and does without where that is refused: reading the repository
+                that a blob is mounted from.
+            lasting: Whether what is sent takes long: then a token with less than half of its life left is
+                renewed first, because some registries look at it at the end, too (moby#33558).
 
         Raises:
             CredentialError: Where credentials are kept is broken.
             RequestError: The token server refused or failed.
         """
-        need = _Need(origin, registry, scope)
+        need = _Need(origin, registry, scope, desired)
         ready = self._ready.get(need)
-        if ready is not None and ready.expires_at > self.clock():
+        if ready is not None and ready.serves(self.clock(), lasting=lasting):
             return ready.value
         cache = self.challenge_cache
         challenge = await cache.get(origin) if cache is not None else None
         if cache is None or challenge is None:
             # A broken credential file is an error before anything is sent, not when the registry wants it.
-            await self._credential(_whose(need))
+            await self._credential(need)
             return None
-        ours = Scope.parse(scope)
         try:
-            return await self._value(need, challenge, self._wider.get((origin, ours)) or ours)
+            return await self._value(need, challenge, self._asked(need), _Terms(lasting=lasting))
         except RequestError:
+            if ready is not None and ready.serves(self.clock()):
+                # It was to be renewed before its time, and is good enough.
+                return ready.value
             # The registry may name another token server by now: let it tell us next time.
             await cache.discard(origin)
             raise
@@ -149,6 +188,7 @@ class Authorizer(Unpicklable):
         www_authenticate: Sequence[str],
         sent: str | None,
         *,
+        desired: str = "",
         again: bool = False,
     ) -> str | None:
         """Return a better value after a 401 that came from `origin` itself; None when there is none.
@@ -159,8 +199,10 @@ class Authorizer(Unpicklable):
             scope: What the request needs.
             www_authenticate: The challenges, header by header.
             sent: The value that was refused, if any was sent.
-            again: Whether `sent` is what this method returned for this request: then only a registry that
-                wants a wider scope gets another answer, because a new token that is refused means no.
+            desired: What it goes better with, and does without where that is refused.
+            again: Whether `sent` is what this method returned for this request: then a new token that is
+                refused means no, and another answer is only for a registry that wants a wider scope, for a
+                token that ended while the request waited, and for one without the desired scope.
 
         Raises:
             TokenError: The token server refused or failed.
@@ -170,14 +212,32 @@ class Authorizer(Unpicklable):
         await self._remember(origin, challenge)
         if challenge is None:
             return None
-        need = _Need(origin, registry, scope)
-        if sent is not None:
-            self._forget(need, sent)
+        need = _Need(origin, registry, scope, desired)
+        has_ended = sent is not None and self._forget_value(need, sent)
         wanted, is_wider = self._wanted(need, challenge)
-        if again and not is_wider:
-            return None
-        value = await self._value(need, challenge, wanted, rejected=sent)
+        if again and not (is_wider or has_ended):
+            if not self._narrow(need):
+                return None
+            wanted = self._asked(need)
+        value = await self._value(need, challenge, wanted, _Terms(rejected=sent))
         return value if value != sent else None
+
+    def is_denial(
+        self, origin: Origin, registry: str, scope: str, sent: str | None, *, desired: str = ""
+    ) -> bool:
+        """Say whether a refusal of `sent` means that we may not, whoever we say that we are.
+
+        That is so of a token that was made for this, and for somebody. Others could be let in when nobody
+        is refused, or a password.
+
+        Args:
+            origin: The registry's own origin.
+            registry: The name that credentials are stored under.
+            scope: What the request needs.
+            sent: What `answer` returned for the request, and was refused, if it returned anything.
+            desired: What it goes better with.
+        """
+        return sent is not None and self._made.get(_Need(origin, registry, scope, desired)) == sent
 
     async def _remember(self, origin: Origin, challenge: Challenge | None) -> None:
         if self.challenge_cache is None:
@@ -187,32 +247,54 @@ class Authorizer(Unpicklable):
         else:
             await self.challenge_cache.set(origin, challenge.lasting())
 
-    def _forget(self, need: _Need, sent: str) -> None:
-        ready = self._ready.get(need)
-        if ready is not None and ready.value == sent:
-            self._ready.discard(need)
+    def _forget_value(self, need: _Need, sent: str) -> bool:
+        """Do not send `sent` again, and return whether it had ended by our own clock."""
         # Somebody may have logged in since.
-        self._credentials.discard(_whose(need))
+        self._credentials.discard(need.whose)
+        ready = self._ready.get(need)
+        if ready is None or ready.value != sent:
+            return False
+        self._ready.discard(need)
+        return not ready.serves(self.clock())
 
     def _wanted(self, need: _Need, challenge: Challenge) -> tuple[Scope, bool]:
         """Return what to ask a token for, and whether that is more than we asked for until now."""
-        ours = Scope.parse(need.scope)
         named = challenge.parameters.get("scope", "")
-        theirs = Scope.parse(named if len(named) <= MAX_SCOPE else "")
-        asked = self._wider.get((need.origin, ours)) or ours
-        is_wider = challenge.parameters.get("error") == "insufficient_scope" and not asked.covers(theirs)
-        if not ours:
+        theirs = Scope.parse(named if len(named) <= MAX_SCOPE else "").without(Scope.parse(need.desired))
+        is_wider = challenge.parameters.get("error") == "insufficient_scope" and not self._asked(need).covers(
+            theirs
+        )
+        if not need.scope:
             # Requests without a scope of their own have nothing in common that could be remembered.
             return theirs, is_wider
         if is_wider:
-            asked = ours | theirs
-            self._wider.set((need.origin, ours), asked)
-        return asked, is_wider
+            ours = Scope.parse(need.scope)
+            self._wider.set((need.origin, ours), ours | theirs)
+        return self._asked(need), is_wider
 
-    async def _value(
-        self, need: _Need, challenge: Challenge, wanted: Scope, rejected: str | None = None
-    ) -> str | None:
-        credential, expires_at = await self._credential(_whose(need))
+    def _required(self, need: _Need) -> Scope:
+        """Return what a request does not go without, as far as we know."""
+        ours = Scope.parse(need.scope)
+        return self._wider.get((need.origin, ours)) or ours
+
+    def _asked(self, need: _Need) -> Scope:
+        """Return what to ask a token for, as far as we know."""
+        required = self._required(need)
+        return required | Scope.parse(need.desired) if self._is_desiring(need) else required
+
+    def _is_desiring(self, need: _Need) -> bool:
+        return bool(need.desired) and (self._narrowed.get(need) or 0.0) <= self.clock()
+
+    def _narrow(self, need: _Need) -> bool:
+        """Do without the desired scope from now on; return whether that makes a difference."""
+        if not self._is_desiring(need):
+            return False
+        self._narrowed.set(need, self.clock() + REFUSED_LIFETIME)
+        return True
+
+    async def _value(self, need: _Need, challenge: Challenge, wanted: Scope, terms: _Terms) -> str | None:
+        ready_values, made = self._ready, self._made
+        credential, expires_at = await self._credential(need)
         if challenge.scheme == "basic":
             if not credential.password:
                 return None
@@ -220,27 +302,47 @@ class Authorizer(Unpicklable):
         elif credential.registry_token:
             ready = Token(f"Bearer {credential.registry_token}", expires_at)
         else:
-            parameters = challenge.parameters
-            realm = realm_url(
-                need.origin, need.registry, parameters.get("realm", ""), trusted=self.trusted_origins
-            )
-            service = parameters.get("service", "")
-            key = TokenKey(need.origin, realm, service, wanted, identity_of(credential))
-            try:
-                token = await self._token(key, need.registry, credential, rejected)
-            except TokenError:
-                # Somebody may log in before the next request.
-                self._credentials.discard(_whose(need))
-                raise
-            ready = Token(f"Bearer {token.value}", token.expires_at)
+            token = await self._bearer(need, challenge, wanted, credential, terms)
+            ready = replace(token, value=f"Bearer {token.value}")
+            if not credential.is_anonymous:
+                made.set(need, ready.value)
         # What a challenge named for a request without a scope of its own is not for the next such request.
         is_ours = bool(need.scope) or not wanted
         if is_ours and self.challenge_cache is not None and self.token_cache is not None:
-            self._ready.set(need, ready)
+            ready_values.set(need, ready)
         return ready.value
 
-    async def _credential(self, whose: tuple[str, str | None]) -> _Known:
-        known = self._credentials.get(whose)
+    async def _bearer(
+        self, need: _Need, challenge: Challenge, wanted: Scope, credential: Credential, terms: _Terms
+    ) -> Token:
+        """Return a token; one for what is required alone where the token server refuses the whole."""
+        named = challenge.parameters
+        realm = realm_url(need.origin, need.registry, named.get("realm", ""), trusted=self.trusted_origins)
+        identity = await self._identity(credential)
+        key = TokenKey(need.origin, realm, named.get("service", ""), wanted, identity)
+        try:
+            return await self._token(key, need.registry, credential, terms)
+        except TokenError as error:
+            # Somebody may log in before the next request.
+            self._credentials.discard(need.whose)
+            if error.status not in REFUSALS or not self._is_desiring(need):
+                raise
+        required = replace(key, scope=self._required(need))
+        token = await self._token(required, need.registry, credential, terms)
+        self._narrow(need)
+        return token
+
+    async def _identity(self, credential: Credential) -> str:
+        cache = self.token_cache
+        return (
+            await cache.identify(credential)
+            if isinstance(cache, LastingTokenCache)
+            else identity_of(credential)
+        )
+
+    async def _credential(self, need: _Need) -> _Known:
+        credentials, whose = self._credentials, need.whose
+        known = credentials.get(whose)
         if known is not None and known.expires_at > self.clock():
             return known
 
@@ -252,15 +354,13 @@ class Authorizer(Unpicklable):
             if credential.expires_at is not None:
                 lifetime = min(lifetime, credential.expires_at - time.time())
             new = _Known(credential, self.clock() + lifetime)
-            self._credentials.set(whose, new)
+            credentials.set(whose, new)
             return new
 
         return await self._credential_flights.run(whose, ask)
 
-    async def _token(
-        self, key: TokenKey, registry: str, credential: Credential, rejected: str | None
-    ) -> Token:
-        cached = await self._cached(key, rejected)
+    async def _token(self, key: TokenKey, registry: str, credential: Credential, terms: _Terms) -> Token:
+        cached = await self._cached(key, terms)
         if cached is not None:
             return cached
 
@@ -279,7 +379,7 @@ class Authorizer(Unpicklable):
 
         return await self._token_flights.run(key, fetch)
 
-    async def _cached(self, key: TokenKey, rejected: str | None) -> Token | None:
+    async def _cached(self, key: TokenKey, terms: _Terms) -> Token | None:
         """Return a token that we have; whatever has ended or was rejected is dropped on the way.
 
         One for more actions on the same resources does, too, but never one for other resources besides:
@@ -293,12 +393,9 @@ class Authorizer(Unpicklable):
             token = await self.token_cache.get(candidate)
             if token is None:
                 continue
-            if token.expires_at > self.clock() and f"Bearer {token.value}" != rejected:
+            is_rejected = f"Bearer {token.value}" == terms.rejected
+            if is_rejected or not token.serves(self.clock()):
+                await self.token_cache.discard(candidate)
+            elif token.serves(self.clock(), lasting=terms.lasting):
                 return token
-            await self.token_cache.discard(candidate)
         return None
-
-
-def _whose(need: _Need) -> tuple[str, str | None]:
-    """Return what the provider is asked for: credentials may differ between a registry's repositories."""
-    return need.registry, Scope.parse(need.scope).repository

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from oci_distribution.auth.challenge import Challenge
-from oci_distribution.auth.credentials import Unpicklable
+from oci_distribution.auth.credentials import Credential, Unpicklable
 from oci_distribution.auth.scope import Scope
 from oci_distribution.spec.urls import Origin
 
 __all__ = [
     "ChallengeCache",
+    "LastingTokenCache",
     "MemoryChallengeCache",
     "MemoryTokenCache",
     "Recent",
@@ -60,10 +61,16 @@ class Token(Unpicklable):
         value: The token.
         expires_at: When it is not used any more, in seconds on the clock of the `Authorizer`; the margin
             before its real end is taken off already.
+        lifetime: Seconds from when it was made to `expires_at`; 0 where nobody knows.
     """
 
     value: str = field(repr=False)
     expires_at: float
+    lifetime: float = 0.0
+
+    def serves(self, now: float, *, lasting: bool = False) -> bool:
+        """Say whether it is good now; and for half of its life from now, where it has to last."""
+        return self.expires_at - (self.lifetime / 2 if lasting else 0.0) > now
 
 
 class ChallengeCache(Protocol):
@@ -95,6 +102,18 @@ class TokenCache(Protocol):
 
     async def discard(self, key: TokenKey) -> None:
         """Forget a token; nothing happens when there is none."""
+        ...
+
+
+@runtime_checkable
+class LastingTokenCache(TokenCache, Protocol):
+    """A token cache that outlives the process, and so tells identities apart by names of its own."""
+
+    async def identify(self, credential: Credential) -> str:
+        """Return a name for who has this credential: the same in every process, empty for nobody.
+
+        It must say nothing of the credential's secrets, not even to who can guess many of them.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,16 +11,24 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated, Any
+from weakref import WeakSet
 
 import anyio
 import anyio.abc
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from oci_distribution.auth.credentials import ANONYMOUS, Credential
+from oci_distribution.auth.credentials import ANONYMOUS, TOKEN_USER, Credential
 from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.errors import CredentialError
 
-__all__ = ["AskHelper", "Helpers", "ask_helper", "find_helper"]
+__all__ = [
+    "AskHelper",
+    "Helpers",
+    "ask_helper",
+    "erase_from_helper",
+    "find_helper",
+    "store_in_helper",
+]
 
 AskHelper = Callable[[str, str], Awaitable[Credential]]
 """Asks the helper at a path for the credential of a server."""
@@ -68,27 +77,48 @@ async def ask_helper(path: str, server: str) -> Credential:
     Raises:
         CredentialError: It fails, takes longer than 30 seconds, or answers nonsense.
     """
-    try:
-        with anyio.fail_after(TIMEOUT):
-            status, output = await _run(path, server)
-    except TimeoutError:
-        raise CredentialError(
-            f"{path} took longer than {TIMEOUT:.0f} seconds to answer for {server}"
-        ) from None
-    except OSError as error:
-        raise CredentialError(f"{path} cannot be run: {error.strerror}") from error
-    if len(output) > MAX_OUTPUT:
-        raise CredentialError(f"{path} answered more than {MAX_OUTPUT} bytes for {server}")
-    if status:
-        if _NOT_FOUND in output.lower():
-            return ANONYMOUS
-        raise CredentialError(f"{path} failed for {server} with exit status {status}")
+    output = await _told(path, "get", server, server)
+    if output is None:
+        return ANONYMOUS
     try:
         answer = _Answer.model_validate_json(output)
     except ValidationError:
         # Without the cause: it would quote the output.
         raise CredentialError(f"{path} answered something else than the JSON it must for {server}") from None
     return Credential.of_pair(answer.username, answer.secret)
+
+
+async def store_in_helper(path: str, server: str, credential: Credential) -> None:
+    """Let the helper at `path` keep a credential.
+
+    Raises:
+        CredentialError: It fails, takes longer than 30 seconds, or cannot keep such a credential.
+    """
+    username, secret = credential.username, credential.password
+    if credential.identity_token:
+        username, secret = TOKEN_USER, credential.identity_token
+    message = json.dumps({"ServerURL": server, "Username": username, "Secret": secret})
+    if await _told(path, "store", server, message) is None:
+        raise CredentialError(f"{path} failed to store what it was given for {server}")
+    _forget_answers()
+
+
+async def erase_from_helper(path: str, server: str) -> bool:
+    """Let the helper at `path` forget the credential of `server`; return whether it knew one.
+
+    Raises:
+        CredentialError: It fails, or takes longer than 30 seconds.
+    """
+    if (await ask_helper(path, server)).is_anonymous:
+        return False
+    await _told(path, "erase", server, server)
+    _forget_answers()
+    return True
+
+
+def _forget_answers() -> None:
+    for helpers in tuple(_EVERYBODY):
+        helpers.forget()
 
 
 class Helpers:
@@ -102,32 +132,63 @@ class Helpers:
         self._clock = clock
         self._flights: SingleFlight[tuple[str, str], Credential] = SingleFlight()
         self._known: dict[tuple[str, str], tuple[Credential, float]] = {}
+        _EVERYBODY.add(self)
+
+    def forget(self) -> None:
+        """Ask anew from now on."""
+        # New objects: who is asking at the moment keeps the old answer in the old ones.
+        self._flights, self._known = SingleFlight(), {}
 
     async def ask(self, path: str, server: str) -> Credential:
         """Return what `ask_helper` does, or did a moment ago."""
         key = (path, server)
-        known = self._known.get(key)
+        answers = self._known
+        known = answers.get(key)
         if known is not None and known[1] > self._clock():
             return known[0]
 
         async def ask() -> Credential:
             credential = await ask_helper(path, server)
-            self._known[key] = credential, self._clock() + MEMORY
+            answers[key] = credential, self._clock() + MEMORY
             return credential
 
         return await self._flights.run(key, ask)
 
 
-async def _run(path: str, server: str) -> tuple[int, bytes]:
+_EVERYBODY: WeakSet[Helpers] = WeakSet()
+"""Who remembers answers, and is told when this process changes what helpers keep."""
+
+
+async def _told(path: str, action: str, server: str, message: str) -> bytes | None:
+    """Run a helper, and return what it prints; None when it says that it has no such credential."""
+    try:
+        with anyio.fail_after(TIMEOUT):
+            status, output = await _run(path, action, message)
+    except TimeoutError:
+        raise CredentialError(
+            f"{path} took longer than {TIMEOUT:.0f} seconds to answer for {server}"
+        ) from None
+    except OSError as error:
+        raise CredentialError(f"{path} cannot be run: {error.strerror}") from error
+    if len(output) > MAX_OUTPUT:
+        raise CredentialError(f"{path} answered more than {MAX_OUTPUT} bytes for {server}")
+    if not status:
+        return output
+    if _NOT_FOUND in output.lower():
+        return None
+    raise CredentialError(f"{path} failed for {server} with exit status {status}")
+
+
+async def _run(path: str, action: str, message: str) -> tuple[int, bytes]:
     """Run a helper; return its exit status and its output, of which what is too long stays unread."""
     process: anyio.abc.Process | None = None
     # Cancelled in here, asyncio would kill the helper, and not what it has started already.
     with anyio.CancelScope(shield=True):
-        process = await anyio.open_process([path, "get"], stderr=subprocess.DEVNULL, start_new_session=True)
+        process = await anyio.open_process([path, action], stderr=subprocess.DEVNULL, start_new_session=True)
     assert process is not None
     async with process:
         try:
-            return await _converse(process, server)
+            return await _converse(process, message)
         except BaseException:
             _kill(process)
             with anyio.move_on_after(GRACE, shield=True):
@@ -135,12 +196,12 @@ async def _run(path: str, server: str) -> tuple[int, bytes]:
             raise
 
 
-async def _converse(process: anyio.abc.Process, server: str) -> tuple[int, bytes]:
+async def _converse(process: anyio.abc.Process, message: str) -> tuple[int, bytes]:
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(anyio.BrokenResourceError, ConnectionError):
         # Shorter than any pipe, so it never waits; one that knows a single server may not read it.
-        await process.stdin.send(server.encode())
+        await process.stdin.send(message.encode())
     await process.stdin.aclose()
     output = bytearray()
     async for piece in process.stdout:

@@ -12,8 +12,8 @@ import httpx
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
 from oci_distribution.auth.credentials import AuthProvider
 from oci_distribution.auth.direct import is_direct_request
-from oci_distribution.auth.docker_config import default_auth_provider
 from oci_distribution.auth.scope import Scope
+from oci_distribution.auth.search import default_auth_provider
 from oci_distribution.auth.token_server import MAX_TOKEN_BODY
 from oci_distribution.errors import (
     ConnectError,
@@ -82,8 +82,10 @@ class RegistryAuth(httpx.Auth):
             return
         origin = Origin.of(str(request.url))
         registry = _registry_name(origin)
-        scope = _scope(request)
-        value = await self._authorizer.authorize(origin, registry, scope)
+        scope, desired = _scopes(request)
+        # What is no bytes comes from somewhere, and may take long.
+        lasting = not isinstance(request.stream, httpx.ByteStream)
+        value = await self._authorizer.authorize(origin, registry, scope, desired=desired, lasting=lasting)
         if value is not None:
             request.headers["Authorization"] = request.extensions[_OURS] = value
         # Once for what we did not know, and once for a wider scope.
@@ -92,7 +94,9 @@ class RegistryAuth(httpx.Auth):
             if response.status_code != 401 or not _is_about(response.request, origin, scope):
                 return
             challenges = response.headers.get_list("WWW-Authenticate")
-            better = await self._authorizer.answer(origin, registry, scope, challenges, value, again=again)
+            better = await self._authorizer.answer(
+                origin, registry, scope, challenges, value, desired=desired, again=again
+            )
             if better is None:
                 return
             await _drop_body(response)
@@ -117,27 +121,28 @@ def _is_about(request: httpx.Request, origin: Origin, scope: str) -> bool:
     """Say whether a request, after redirects, still asks for what our credentials are for."""
     return (
         Origin.of(str(request.url)) == origin
-        and Scope.parse(_scope(request)).repository == Scope.parse(scope).repository
+        and Scope.parse(_scopes(request)[0]).repository == Scope.parse(scope).repository
     )
 
 
-def _scope(request: httpx.Request) -> str:
+def _scopes(request: httpx.Request) -> tuple[str, str]:
+    """Return the scope that a request needs, and the one that it goes better with."""
     given = request.extensions.get(SCOPE_EXTENSION)
-    return given if isinstance(given, str) else _scope_of_url(request)
+    return (given, "") if isinstance(given, str) else _scopes_of_url(request)
 
 
-def _scope_of_url(request: httpx.Request) -> str:
+def _scopes_of_url(request: httpx.Request) -> tuple[str, str]:
     path = request.url.path
     if path.startswith("/v2/_catalog"):
-        return "registry:catalog:*"
+        return "registry:catalog:*", ""
     named = _NAMED.match(path)
     if named is None:
-        return ""
+        return "", ""
     name, kind = named.groups()
     if kind == "blobs/uploads":
         source = request.url.params.get("from")
-        return f"repository:{name}:pull,push" + (f" repository:{source}:pull" if source else "")
-    return f"repository:{name}:{_ACTIONS.get(request.method, 'pull,push')}"
+        return f"repository:{name}:pull,push", f"repository:{source}:pull" if source else ""
+    return f"repository:{name}:{_ACTIONS.get(request.method, 'pull,push')}", ""
 
 
 async def _drop_body(response: httpx.Response) -> None:

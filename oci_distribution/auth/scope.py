@@ -33,6 +33,11 @@ class Scope:
         """Return the union; our resources come first."""
         return _merged((*self.resources, *other.resources))
 
+    def without(self, other: Scope) -> Scope:
+        """Return what is here of the resources that `other` does not name."""
+        named = {resource for resource, _ in other.resources}
+        return Scope(tuple(entry for entry in self.resources if entry[0] not in named))
+
     def covers(self, other: Scope) -> bool:
         """Say whether all that `other` wants is in here."""
         ours = dict(self.resources)

@@ -7,10 +7,10 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from oci_distribution.auth.cache import Recent, Token, TokenKey
 from oci_distribution.auth.credentials import Credential, Unpicklable
@@ -21,6 +21,7 @@ from oci_distribution.spec.urls import Origin, resolve_url
 
 __all__ = [
     "MAX_TOKEN_BODY",
+    "REFUSALS",
     "TokenFetch",
     "TokenOptions",
     "TokenRequest",
@@ -37,11 +38,13 @@ MAX_TOKEN = 64 << 10
 """Characters of a token: no registry takes a longer header, and thousands are kept."""
 DEFAULT_LIFETIME = 60.0
 """Seconds of a token that does not say how long it lives (docker's token specification)."""
+MAX_LIFETIME = 86400.0
+"""Seconds after which a token is replaced, whatever its server says: 1e308 is no time."""
 MAX_MARGIN = 10.0
 """Seconds before its end when a token is not used any more; a tenth of its life when that is less."""
 _POST_UNKNOWN = frozenset({400, 404, 405})
 """What token servers answer to a POST that know only GET."""
-_REFUSED = frozenset({400, 401, 403})
+REFUSALS = frozenset({400, 401, 403})
 """What they answer to a credential that is wrong: OAuth2's `invalid_grant` is a 400."""
 _FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
 
@@ -86,6 +89,16 @@ TokenFetch = Callable[[TokenRequest], Awaitable[TokenResponse]]
 """Sends a request to a token server, and follows no redirect."""
 
 
+def _seconds(value: Any) -> float:
+    """Return a lifetime; 0 for one that makes no sense, which is no reason to refuse the token beside it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return 0.0
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
 class _TokenBody(BaseModel):
     """What a token server answers."""
 
@@ -94,7 +107,12 @@ class _TokenBody(BaseModel):
     token: str | None = None
     access_token: str | None = None
     refresh_token: str | None = None
-    expires_in: float | None = None
+    expires_in: Annotated[float, BeforeValidator(_seconds)] = 0.0
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds that the token lives; what makes no sense is taken for nothing said."""
+        return min(self.expires_in, MAX_LIFETIME) if self.expires_in > 0 else DEFAULT_LIFETIME
 
     def value(self, method: str) -> str:
         """Return the token: the two protocols name it differently, and some servers fill both."""
@@ -145,10 +163,9 @@ class TokenServers:
             self._get_only.set(key.realm, value=True)
         if body.refresh_token and key.identity:
             self._refresh_tokens.set(key.of_any_scope(), body.refresh_token)
-        lifetime = body.expires_in if body.expires_in and body.expires_in > 0 else DEFAULT_LIFETIME
         # From the moment it arrived, on our own clock: `issued_at` is on theirs.
-        end = self.clock() + lifetime - min(MAX_MARGIN, lifetime / 10)
-        return Token(body.value(request.method), end)
+        lifetime = body.lifetime - min(MAX_MARGIN, body.lifetime / 10)
+        return Token(body.value(request.method), self.clock() + lifetime, lifetime)
 
     def _requests(
         self, key: TokenKey, credential: Credential
@@ -159,7 +176,7 @@ class TokenServers:
             kept = self._refresh_tokens.get(key.of_any_scope())
             if kept and kept != credential.identity_token:
                 # It may have ended, while what it was made from is still good.
-                yield self._post(key, _refresh_grant(kept)), _POST_UNKNOWN | _REFUSED
+                yield self._post(key, _refresh_grant(kept)), _POST_UNKNOWN | REFUSALS
                 self._refresh_tokens.discard(key.of_any_scope())
             after_post = _POST_UNKNOWN if password else frozenset[int]()
             if credential.identity_token:
@@ -222,7 +239,7 @@ def _read(
 
 
 def _refusal(request: TokenRequest, registry: str, credential: Credential, status: int) -> str:
-    if status not in _REFUSED or (status == 400 and request.method == "GET"):
+    if status not in REFUSALS or (status == 400 and request.method == "GET"):
         return f"the token server of {registry} failed with status {status}"
     if credential.is_anonymous:
         return f"the token server of {registry} wants credentials: log in first"

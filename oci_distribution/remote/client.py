@@ -12,13 +12,15 @@ import httpx
 
 from oci_distribution.auth.authorizer import Authorizer, TokenOptions
 from oci_distribution.auth.cache import ChallengeCache, MemoryChallengeCache, MemoryTokenCache, TokenCache
-from oci_distribution.auth.credentials import AuthProvider
-from oci_distribution.auth.docker_config import default_auth_provider
+from oci_distribution.auth.credentials import AuthProvider, Credential
 from oci_distribution.auth.httpx_auth import RegistryAuth
+from oci_distribution.auth.search import default_auth_provider
+from oci_distribution.auth.stored import check_storable, erase_credential, store_credential
 from oci_distribution.content.layout import Layout
 from oci_distribution.content.protocols import Store
 from oci_distribution.errors import InvalidReference
 from oci_distribution.events import EventSink
+from oci_distribution.remote.login import Login, check_credential
 from oci_distribution.remote.referrers_index import ReferrerQueues
 from oci_distribution.remote.registry import MAX_MANIFEST, Registry
 from oci_distribution.remote.repository import Repository
@@ -206,6 +208,52 @@ class Client:
         scheme, reference = self._parse(text)
         repository = self._registry(reference.registry, scheme).repository(reference.repository)
         return repository, reference.reference or DEFAULT_TAG
+
+    async def login(
+        self, name: str, credential: Credential, *, path: str | Path | None = None, check: bool = True
+    ) -> Login:
+        """Store a credential as `docker login` does, if the registry takes it; the default provider finds it.
+
+        The file is replaced as a whole, for us alone to read, and keeps what else is in it. Where it names a
+        helper for the registry, the helper gets the secret.
+
+        Args:
+            name: The registry, as in `registry`.
+            credential: Name and password, or an identity token.
+            path: The file to store it in; by default that of `REGISTRY_AUTH_FILE`, or docker's `config.json`.
+            check: Ask the registry first: a mistyped password is better found now than tonight.
+
+        Raises:
+            Unauthorized: The registry does not take it; nothing is stored.
+            TokenError: Its token server does not.
+            CredentialError: The file cannot be read, trusted or written, or the helper fails.
+            InvalidArgument: It is no registry, or nothing that can be stored.
+        """
+        registry = self.registry(name)
+        check_storable(credential)
+        is_checked = check and await check_credential(self._sender, registry.host, credential)
+        stored_in = await store_credential(registry.host.registry, credential, path)
+        self._forget()
+        return Login(stored_in, is_checked)
+
+    async def logout(self, name: str, *, path: str | Path | None = None) -> bool:
+        """Erase a registry's credential, as `docker logout` does, and return whether there was one.
+
+        Args:
+            name: The registry, as in `registry`; every spelling of it is erased.
+            path: The file to erase it from; by default the one that `login` stores in.
+
+        Raises:
+            CredentialError: The file cannot be read, trusted or written, or the helper fails.
+            InvalidArgument: It is no registry.
+        """
+        is_erased = await erase_credential(self.registry(name).host.registry, path)
+        self._forget()
+        return is_erased
+
+    def _forget(self) -> None:
+        if self._sender.authorizer is not None:
+            self._sender.authorizer.forget()
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send a request of yours, authorised like ours, and return the whole response.

@@ -16,7 +16,6 @@ from oci_distribution.errors import (
     ProtocolError,
     ResponseError,
     TooManyRequests,
-    Unauthorized,
 )
 from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.spec import endpoints
@@ -75,9 +74,11 @@ async def _asked(
 async def _stat(registry: Registry, repository: str, reference: str, digest: Digest | None) -> Descriptor:
     try:
         answer = await registry.ask(endpoints.head_manifest(repository, reference), limit=SMALL_ANSWER)
-    except (NotFound, TooManyRequests, Unauthorized):
+    except (NotFound, TooManyRequests):
         raise
-    except ResponseError:
+    except ResponseError as error:
+        if error.status == 401:
+            raise
         # 403, 405 and others for HEAD alone are seen behind proxies; the GET says more, if only why.
         return (await _get(registry, repository, reference, digest)).descriptor
     size = parse_content_length(answer.headers.get("Content-Length"))

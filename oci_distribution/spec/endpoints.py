@@ -52,6 +52,7 @@ class Endpoint:
         repeatable: Whether it may be sent again when we cannot know if it was carried out.
         accept: Value of the `Accept` header. Only manifests name types: Artifactory answers others with 406.
         unknown: The error that a 404 means when the body does not say.
+        desired: A scope that it goes better with, and does without where that is refused.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Endpoint:
     accept: str = "*/*"
     unknown: type[ResponseError] = NameUnknown
     headers: tuple[tuple[str, str], ...] = field(default=())
+    desired: str = ""
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.method} {redact_url(self.target)}>"
@@ -197,10 +199,10 @@ def start_upload(name: str, *, digest_algorithm: str | None = None) -> Endpoint:
 def mount_blob(name: str, digest: str, from_name: str) -> Endpoint:
     """end-11: `POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>`: 201 mounted, 202 an upload.
 
-    The repository pushed to comes first in the scope: some registries look only at the first.
+    Reading the other repository is only desired: who may not still gets an upload.
     """
     target = _query(f"/v2/{name}/blobs/uploads/", mount=digest, from_=from_name)
-    return Endpoint("POST", target, frozenset({201, 202}), f"{_push(name)} {_pull(from_name)}")
+    return Endpoint("POST", target, frozenset({201, 202}), _push(name), desired=_pull(from_name))
 
 
 def post_blob(name: str, digest: str) -> Endpoint:

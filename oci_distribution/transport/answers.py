@@ -91,7 +91,17 @@ class Answer:
 class OpenAnswer:
     """An answer whose body is still to come; it holds a connection and a slot until it is read or closed."""
 
-    __slots__ = ("_closed", "_held", "_request", "_sent", "_stream", "headers", "status", "url")
+    __slots__ = (
+        "_closed",
+        "_held",
+        "_request",
+        "_sent",
+        "_stream",
+        "authorization",
+        "headers",
+        "status",
+        "url",
+    )
 
     def __init__(
         self,
@@ -108,6 +118,8 @@ class OpenAnswer:
         self._held = held
         self._sent = sent
         self._request = context
+        self.authorization: str | None = None
+        """What the request said of who we are."""
         self.headers: httpx.Headers = response.headers
         self.status: int = response.status_code
         self.url: str = url

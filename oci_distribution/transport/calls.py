@@ -163,6 +163,10 @@ class Call:
         is_home = Origin.of(url) == self.host.origin and (name is None or asked is None or name == asked)
         return replace(self, url=url, is_home=is_home)
 
+    def without_header(self, name: str) -> Call:
+        """Return the same request without a header, whose name is in lower case."""
+        return replace(self, headers=[header for header in self.headers if header[0].lower() != name])
+
     @property
     def context(self) -> RequestContext:
         """Which request it is, for errors and events."""

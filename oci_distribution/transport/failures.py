@@ -17,6 +17,7 @@ from oci_distribution.errors import (
     STATUS_CLASSES,
     BrokenAnswer,
     ConnectError,
+    Denied,
     ErrorDetail,
     ForbiddenOrigin,
     ProtocolError,
@@ -26,6 +27,7 @@ from oci_distribution.errors import (
     TimeoutExceeded,
     TLSError,
     TransportError,
+    Unauthorized,
     printable,
 )
 from oci_distribution.spec.headers import REQUEST_ID_HEADERS, parse_retry_after
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PrivateAddress",
+    "denial",
     "is_plain_http",
     "mapped_failures",
     "response_context",
@@ -166,6 +169,14 @@ def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) 
     details = _details(content)
     cls = _class_for(endpoint, status, details)
     return cls(_message(cls, status, details, content), context=context, errors=details)
+
+
+def denial(refusal: RequestError) -> RequestError:
+    """Return the error that a refusal means which no other token would help against."""
+    if not isinstance(refusal, Unauthorized):
+        return refusal
+    message = f"{refusal.args[0]} (with a token that was made for this)"
+    return Denied(message, context=refusal.context, errors=refusal.errors)
 
 
 def _details(content: bytes) -> tuple[ErrorDetail, ...]:

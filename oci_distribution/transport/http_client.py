@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.transport.engine import AiohttpTransport
 from oci_distribution.transport.home import Home
 
@@ -70,7 +71,7 @@ class RegistryHTTPClient(httpx.AsyncClient):
         Args:
             request: What to send.
             stream: Whether to return before the body is read; then the answer must be closed.
-            auth: None for no authentication.
+            auth: None for no authentication; the client's own is left out under `direct_requests`.
             follow_redirects: Whether to follow redirects.
 
         Raises:
@@ -83,6 +84,8 @@ class RegistryHTTPClient(httpx.AsyncClient):
             request.headers["User-Agent"] = USER_AGENT
         is_plain = stream and auth is None and follow_redirects is False and not request.url.userinfo
         if not is_plain or self._event_hooks["request"] or self._event_hooks["response"]:
+            if is_direct_request() and auth in {httpx.USE_CLIENT_DEFAULT, self.auth}:
+                auth = None
             return await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)
         self._set_timeout(request)
         response = await self._transport.handle_async_request(request)

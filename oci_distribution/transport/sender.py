@@ -35,6 +35,7 @@ from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.rate_limit import RateLimit
 from oci_distribution.spec.urls import Origin, resolve_url
 from oci_distribution.transport.answers import Answer, Held, OpenAnswer
+from oci_distribution.transport.authorization import read_token_response, renewed, send_authorised
 from oci_distribution.transport.calls import (
     Body,
     BodyStream,
@@ -62,8 +63,6 @@ MAX_REDIRECTS = 5
 """Hops after which we stop: a registry with storage behind it needs one, behind a CDN two."""
 MAX_ERROR_BODY = 64 << 10
 """Bytes of a refusal's body that we read."""
-MAX_TOKEN_BODY = 1 << 20
-"""Bytes of a token server's answer that we read."""
 
 # What may travel to another origin: the rest (a user's own headers) may be a secret of the registry's.
 _HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "range", "if-range", "content-type"})
@@ -143,7 +142,9 @@ class Sender:
                     )
                 return await answer.read(limit)
 
-        return await self._retrying(once, self._call(host, endpoint, headers, body))
+        return await self._retrying(
+            once, self._call(host, endpoint, (*headers, *(host.headers or self.headers)), body)
+        )
 
     async def open(self, host: Host, endpoint: Endpoint, *, headers: HeaderList = ()) -> OpenAnswer:
         """Send an endpoint, and return its answer with the body still to come: close it.
@@ -151,23 +152,23 @@ class Sender:
         Raises:
             RequestError: Every way in which it can fail before the body starts.
         """
-        return await self._retrying(self._exchange, self._call(host, endpoint, headers, None))
+        call = self._call(host, endpoint, (*headers, *(host.headers or self.headers)), None)
+        return await self._retrying(self._exchange, call)
 
     async def fetch_token(self, request: TokenRequest) -> TokenResponse:
         """Send a request for a token: paced, retried and bounded like the rest, and never redirected."""
         origin = Origin.of(request.url)
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
-        # What a user sends to registries is not for token servers, but for our name.
-        name = tuple(header for header in self.headers if header[0].lower() == "user-agent")
-        call = self._call(Host(str(origin), origin, headers=name), endpoint, request.headers, request.body)
+        # A user's own headers are for registries, but for the name.
+        name = [header for header in self.headers if header[0].lower() == "user-agent"]
+        call = self._call(Host(str(origin), origin), endpoint, (*name, *request.headers), request.body)
         call = replace(call, sent_by=request.registry)
 
         async def once(call: Call) -> TokenResponse:
             async with await self._send(call, None) as answer:
                 if answer.status in PASSING_STATUSES:
                     raise await self._refusal(call, answer)
-                content = (await answer.read(MAX_TOKEN_BODY)).content
-                return TokenResponse(answer.status, answer.headers, content)
+                return await read_token_response(answer)
 
         doing("waiting for a token")
         try:
@@ -212,7 +213,7 @@ class Sender:
                 own is not tried again.
         """
         attempts: list[Attempt] = []
-        if self.deadline() is None:
+        if self.deadline(host) is None:
             return await self._until_it_succeeds(host, endpoint, once, attempts)
         trying = partial(self._until_it_succeeds, host, endpoint, once, attempts)
         return await self.within_total(host, endpoint, trying, attempts)
@@ -343,23 +344,17 @@ class Sender:
     async def _authorised(self, call: Call) -> OpenAnswer:
         """Send one request with our authorization, if its origin is the registry's own."""
         authorizer = self.authorizer
-        if authorizer is None or not call.is_home or is_direct_request():
+        if is_direct_request():
+            return await self._send(call.without_header("authorization"), None)
+        if authorizer is None or not call.is_home:
             return await self._send(call, None)
-        host, scope = call.host, call.endpoint.scope
-        value = await authorizer.authorize(host.origin, host.registry, scope)
-        for again in (False, True):
-            answer = await self._send(call, value)
-            if answer.status != 401 or not (challenges := answer.headers.get_list("WWW-Authenticate")):
-                return answer
-            async with answer:
-                refusal = await self._refusal(call, answer)
-            better = await authorizer.answer(
-                host.origin, host.registry, scope, challenges, value, again=again
-            )
-            if better is None:
-                raise refusal
-            value = better
-        return await self._send(call, value)
+        return await send_authorised(authorizer, call, self._send, self._refusal)
+
+    def _own_auth(self, call: Call) -> httpx.Auth | None:
+        """Return the user's own scheme where it may be used."""
+        if self.auth is None or not call.is_home or is_direct_request():
+            return None
+        return self.auth
 
     async def _refusal(self, call: Call, answer: OpenAnswer) -> RequestError:
         content = await answer.read_head(MAX_ERROR_BODY)
@@ -377,12 +372,14 @@ class Sender:
         if deadline is not None:
             deadline.doing = f"waiting for the answer to {context.method} {context.url}"
         try:
+            if authorization is not None and self.authorizer and call.endpoint.kind is Kind.UPLOAD:
+                authorization = await renewed(self.authorizer, call, authorization)
             with mapped_failures(context):
                 request = await self._request(call, authorization, held)
                 if call.watch is not None:
                     call.watch.sent(call)
                 response = await self.http.send(
-                    request, stream=True, auth=self.auth if call.is_home else None, follow_redirects=False
+                    request, stream=True, auth=self._own_auth(call), follow_redirects=False
                 )
             if response.is_stream_consumed:
                 # A hook or an `httpx.Auth` of the user's has read it.
@@ -392,6 +389,7 @@ class Sender:
             if call.watch is not None:
                 call.watch.received(response)
             answer = OpenAnswer(response, call.url, context, held, request.stream)
+            answer.authorization = authorization
             admission.answered(answer.status, answer.headers)
             if call.is_home and "Warning" in response.headers:
                 self.warned.take(call.host.registry, response.headers.get_list("Warning"))
@@ -405,9 +403,7 @@ class Sender:
     async def _request(self, call: Call, authorization: str | None, held: Held) -> httpx.Request:
         url = call.url
         headers = list(call.headers)
-        if call.is_home:
-            headers += call.host.headers or self.headers
-        else:
+        if not call.is_home:
             headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
         if authorization is not None:
             headers.append(("Authorization", authorization))

@@ -54,6 +54,123 @@ def test_parameters_are_read_as_servers_write_them(value: str, expected: dict[st
     assert parameters(value) == expected
 
 
+SIMPLE, APPS = (
+    Challenge("basic", {"realm": "simple"}),
+    Challenge("newauth", {"realm": "apps", "type": "1", "title": 'Login to "apps"'}),
+)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        # RFC 9110, section 11.6.1
+        (
+            [r'Basic realm="simple", Newauth realm="apps", type=1, title="Login to \"apps\""'],
+            [SIMPLE, APPS],
+        ),
+        (
+            [r'Newauth realm="apps", type=1, title="Login to \"apps\"", Basic realm="simple"'],
+            [APPS, SIMPLE],
+        ),
+        (
+            [r'Newauth realm="apps", type=1, title="Login to \"apps\""', 'Basic realm="simple"'],
+            [APPS, SIMPLE],
+        ),
+        # RFC 7617, section 2.1, and RFC 6750, section 3
+        (
+            ['Basic realm="foo", charset="UTF-8"'],
+            [Challenge("basic", {"realm": "foo", "charset": "UTF-8"})],
+        ),
+        (
+            ['Bearer realm="e", error="invalid_token", error_description="The access token expired"'],
+            [
+                Challenge(
+                    "bearer",
+                    {
+                        "realm": "e",
+                        "error": "invalid_token",
+                        "error_description": "The access token expired",
+                    },
+                )
+            ],
+        ),
+    ],
+)
+def test_the_examples_of_the_standards(headers: list[str], expected: list[Challenge]) -> None:
+    """They mean what the standards say that they mean."""
+    assert parse_challenges(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("registry", "value", "expected"),
+    [
+        (
+            "GHCR",
+            'Bearer realm="https://ghcr.io/token",service="ghcr.io",scope="repository:user/image:pull"',
+            ("bearer", "https://ghcr.io/token", "ghcr.io", "repository:user/image:pull"),
+        ),
+        (
+            "ECR",
+            'Basic realm="https://1.dkr.ecr.eu-west-1.amazonaws.com/",service="ecr.amazonaws.com"',
+            ("basic", "https://1.dkr.ecr.eu-west-1.amazonaws.com/", "ecr.amazonaws.com", None),
+        ),
+        (
+            "ACR",
+            'Bearer realm="https://x.azurecr.io/oauth2/token",service="x.azurecr.io",error="invalid_token"',
+            ("bearer", "https://x.azurecr.io/oauth2/token", "x.azurecr.io", None),
+        ),
+        (
+            "GAR",
+            (
+                'Bearer realm="https://europe-docker.pkg.dev/v2/token",service="europe-docker.pkg.dev",'
+                'scope="repository:p/r/i:pull"'
+            ),
+            (
+                "bearer",
+                "https://europe-docker.pkg.dev/v2/token",
+                "europe-docker.pkg.dev",
+                "repository:p/r/i:pull",
+            ),
+        ),
+        (
+            "Quay",
+            'Bearer realm="https://quay.io/v2/auth",service="quay.io",scope="repository:o/a:pull"',
+            ("bearer", "https://quay.io/v2/auth", "quay.io", "repository:o/a:pull"),
+        ),
+        (
+            "Harbor",
+            'Bearer realm="https://h/service/token",service="harbor-registry",scope="repository:l/a:pull"',
+            ("bearer", "https://h/service/token", "harbor-registry", "repository:l/a:pull"),
+        ),
+        (
+            "GitLab",
+            (
+                'Bearer realm="https://gitlab.com/jwt/auth",service="container_registry",'
+                'scope="repository:g/p:pull,push",error="insufficient_scope"'
+            ),
+            ("bearer", "https://gitlab.com/jwt/auth", "container_registry", "repository:g/p:pull,push"),
+        ),
+        (
+            "Gitea",
+            'Bearer realm="https://g/v2/token",service="container_registry",scope="*"',
+            ("bearer", "https://g/v2/token", "container_registry", "*"),
+        ),
+        (
+            "Nexus",
+            'BASIC realm="Sonatype Nexus Repository Manager"',
+            ("basic", "Sonatype Nexus Repository Manager", None, None),
+        ),
+    ],
+)
+def test_challenges_of_real_registries(
+    registry: str, value: str, expected: tuple[str, str, str | None, str | None]
+) -> None:
+    """Each is one challenge, with all that it names."""
+    (challenge,) = parse_challenges([value])
+    names = ("realm", "service", "scope")
+    assert (challenge.scheme, *map(challenge.parameters.get, names)) == expected
+
+
 def test_unescaped_quotes_inside_of_a_value_stay_in_it() -> None:
     """A description in which the server quotes something does not cost the realm behind it."""
     value = 'Bearer error_description="the "a/b" is "private"",realm="https://h/token"'

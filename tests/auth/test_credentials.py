@@ -12,8 +12,9 @@ import pytest
 from oci_distribution.auth.authorizer import Authorizer, TokenOptions, TokenRequest, TokenResponse
 from oci_distribution.auth.cache import MemoryChallengeCache, MemoryTokenCache, Token
 from oci_distribution.auth.credentials import ANONYMOUS, Credential, anonymous
-from oci_distribution.auth.docker_config import AuthEntry, AuthFile, AuthFileProvider
+from oci_distribution.auth.docker_config import AuthEntry, AuthFile
 from oci_distribution.auth.httpx_auth import RegistryAuth
+from oci_distribution.auth.search import AuthFileProvider
 from oci_distribution.errors import OCIError
 from oci_distribution.spec.urls import Origin
 

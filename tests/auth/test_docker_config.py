@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
-from oci_distribution.auth.docker_config import AuthFile, AuthFileProvider, default_auth_provider
+from oci_distribution.auth.docker_config import AuthFile
+from oci_distribution.auth.search import AuthFileProvider, default_auth_provider
 from oci_distribution.errors import CredentialError
 
 HUB_KEY = "https://index.docker.io/v1/"

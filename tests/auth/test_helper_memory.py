@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from oci_distribution.auth.credentials import Credential
-from oci_distribution.auth.docker_config import AuthFile, AuthFileProvider, default_auth_provider
+from oci_distribution.auth.docker_config import AuthFile
 from oci_distribution.auth.helpers import MEMORY, Helpers
+from oci_distribution.auth.search import AuthFileProvider, default_auth_provider
 from oci_distribution.errors import CredentialError
 from tests.auth.scripted import Clock
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from oci_distribution.auth import helpers
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
-from oci_distribution.auth.helpers import ask_helper, find_helper
+from oci_distribution.auth.helpers import ask_helper, erase_from_helper, find_helper, store_in_helper
 from oci_distribution.errors import CredentialError
 
 Program = Callable[[str], str]
+Action = Callable[[str, str], Coroutine[Any, Any, object]]
 
 
 @pytest.fixture
@@ -154,24 +156,30 @@ async def ended(pids: list[int]) -> None:
             await anyio.lowlevel.checkpoint()
 
 
+async def store(path: str, server: str) -> None:
+    await store_in_helper(path, server, Credential("me", "pw"))
+
+
+@pytest.mark.parametrize("action", [ask_helper, store, erase_from_helper])
 async def test_a_helper_that_hangs_is_killed(
-    program: Program, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+    action: Action, program: Program, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the timeout it is an error, and neither the helper nor what it started lives on."""
     monkeypatch.setattr(helpers, "TIMEOUT", 0.5)
     path = program(hanging.script)
 
     with pytest.raises(CredentialError, match="took longer than"):
-        await ask_helper(path, "h")
+        await action(path, "h")
 
     await ended(hanging.pids())
 
 
-async def test_a_cancelled_helper_is_killed(program: Program, hanging: Hanging) -> None:
+@pytest.mark.parametrize("action", [ask_helper, store])
+async def test_a_cancelled_helper_is_killed(action: Action, program: Program, hanging: Hanging) -> None:
     """Who is cancelled while a helper runs leaves no process behind."""
     path = program(hanging.script)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask_helper, path, "h")
+        tasks.start_soon(action, path, "h")
         await hanging.started()
         tasks.cancel_scope.cancel()
 

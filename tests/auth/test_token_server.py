@@ -258,10 +258,18 @@ async def test_either_name_of_the_token_will_do(body: dict[str, Any], method: st
         (-5, 54.0),
         (None, 54.0),
         (float("nan"), 54.0),
+        (float("-inf"), 54.0),
+        (float("inf"), 86390.0),
+        (1e308, 86390.0),
+        ("soon", 54.0),
+        ("", 54.0),
+        (True, 54.0),
+        ([300], 54.0),
+        ({"seconds": 300}, 54.0),
     ],
 )
 async def test_a_token_is_used_until_shortly_before_its_end(expires_in: object, seconds: float) -> None:
-    """Ten seconds or a tenth of its life before; a minute is the life of one that does not say."""
+    """Ten seconds or a tenth of its life before; a minute is the life of one that says nothing sensible."""
     clock, number = Clock(), 0
 
     def script(_: TokenRequest) -> TokenResponse:

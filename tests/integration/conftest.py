@@ -17,8 +17,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.services import debian_registry, distribution
+from tests.integration.token_server import token_server
 
 Tool = Callable[..., str]
+
+HTPASSWD = "ann:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
+"""ann's password is secret; bcrypt, since distribution v3 takes nothing else."""
 
 
 def find(tool: str) -> str:
@@ -98,3 +102,26 @@ def image(registry_2: str, crane: Tool, tmp_path_factory: pytest.TempPathFactory
         images += ["--manifest", tag]
     crane("index", "append", "--insecure", "--tag", f"{base}:v1", *images)
     return f"{base}:v1"
+
+
+@pytest.fixture(scope="module", params=["basic", "token"])
+def auth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The part of a registry's configuration that says who may do what: ann may."""
+    folder = tmp_path_factory.mktemp("auth")
+    if request.param == "token":
+        with token_server(folder) as configuration:
+            yield configuration
+        return
+    (folder / "htpasswd").write_text(HTPASSWD)
+    yield f"auth: {{htpasswd: {{realm: tests, path: '{folder / 'htpasswd'}'}}}}\n"
+
+
+@pytest.fixture(scope="module", params=["docker-registry", "registry"])
+def host(
+    request: pytest.FixtureRequest, auth: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Distribution 2.8 and v3."""
+    find(request.param)
+    serve = debian_registry if request.param == "docker-registry" else distribution
+    with serve(tmp_path_factory.mktemp(request.param), auth) as host:
+        yield host

@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 import oci_distribution as oci
-from benchmarks.services import debian_registry, distribution
 from tests.images import push_blob, push_image
-from tests.integration.conftest import find, runner
-from tests.integration.token_server import token_server
+from tests.integration.conftest import runner
 
 ANN = oci.Credential(username="ann", password="secret")
-HTPASSWD = "ann:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
 DATA = bytes(range(256)) * 20_000
 
 
 async def ann(host: str, repository: str | None) -> oci.Credential:
     return ANN
-
-
-@pytest.fixture(scope="module", params=["basic", "token"])
-def auth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The part of a registry's configuration that says who may do what: ann may."""
-    folder = tmp_path_factory.mktemp("auth")
-    if request.param == "token":
-        with token_server(folder) as configuration:
-            yield configuration
-        return
-    (folder / "htpasswd").write_text(HTPASSWD)
-    yield f"auth: {{htpasswd: {{realm: tests, path: '{folder / 'htpasswd'}'}}}}\n"
-
-
-@pytest.fixture(scope="module", params=["docker-registry", "registry"])
-def host(
-    request: pytest.FixtureRequest, auth: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Distribution 2.8 and v3."""
-    find(request.param)
-    serve = debian_registry if request.param == "docker-registry" else distribution
-    with serve(tmp_path_factory.mktemp(request.param), auth) as host:
-        yield host
 
 
 @pytest.fixture
