@@ -36,6 +36,7 @@ async def ping_often(client: oci.Client, registry: RunningRegistry, count: int) 
         pytest.param({"status": 429, "retry_after": 1}, id="retry-after"),
         pytest.param({"status": 429, "retry_after": 2, "retry_after_date": True}, id="date"),
         pytest.param({"status": 429}, id="no word of when"),
+        pytest.param({"status": 503}, id="as nginx does it"),
     ],
 )
 async def test_a_storm_goes_at_the_rate_that_the_host_allows(refusal: dict[str, Any]) -> None:
@@ -47,6 +48,17 @@ async def test_a_storm_goes_at_the_rate_that_the_host_allows(refusal: dict[str, 
 
     assert (TASKS - RATE) / RATE - 1 <= took < 1.4 * TASKS / RATE
     assert refused <= TASKS * 0.1
+
+
+async def test_a_host_that_lets_hardly_anything_through_is_asked_slowly() -> None:
+    """Two requests a second: after the first moment hardly any is refused, and none gives up."""
+    async with serve_registry() as registry, jumping_client() as client:
+        registry.faults.add(Fault(per_second=2, status=429, retry_after=1))
+        took = await ping_often(client, registry, 60)
+        refused = registry.requests.count("GET", "/v2/", status=429)
+
+    assert took < 40
+    assert refused <= client._sender.slots.requests + 10
 
 
 async def test_another_host_is_not_affected() -> None:
