@@ -72,7 +72,7 @@ async def test_another_host_is_not_affected() -> None:
             took = await ping_often(client, idle, 100)
             assert busy.requests.count("GET", "/v2/", status=200) < 100
 
-    assert took < 1
+    assert took < 3  # what this machine takes; the other needs four seconds more
     assert idle.requests.count("GET", "/v2/", status=200) == 100
 
 
@@ -86,7 +86,7 @@ async def test_a_host_whose_limit_is_known_never_refuses() -> None:
         refused = registry.requests.count("GET", "/v2/", status=429)
 
     assert refused == 0
-    assert took == pytest.approx(199 / RATE, abs=0.5)
+    assert 199 / RATE - 0.2 < took < 1.4 * 199 / RATE
 
 
 async def test_slots_come_back_after_a_storm() -> None:
@@ -99,7 +99,7 @@ async def test_slots_come_back_after_a_storm() -> None:
         took = await ping_often(client, registry, 1000)
         (pace,) = client._sender._paces.values()
 
-    assert took < 3
+    assert took < 20  # at that rate it would be fifty seconds
     assert pace._budgets[Kind.REQUEST].size == client._sender.slots.requests
 
 
