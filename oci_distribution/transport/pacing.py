@@ -1,15 +1,14 @@
 """Pacing: how many requests a host gets at once and in a second, and when it is left alone for a while.
 
 There is one `Pace` for each origin. What it does without being told: fewer at once after 429 and 503
-(`Budget`), fewer in a second after 429 (`LearnedRate`), nothing while a `Retry-After` lasts, and what is
-left of a rate limit spread over the time until there is more. What a user says is never exceeded.
+(`Budget`) and in a second (`LearnedRate`), nothing while a `Retry-After` lasts, and what is left of a rate
+limit spread over the time until there is more. What a user says is never exceeded.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import httpx
 
@@ -24,9 +23,8 @@ from oci_distribution.transport.rates import LearnedRate, Timing, Turns
 
 __all__ = ["Admission", "Limits", "Pace", "Slots", "Timing"]
 
-TOO_MANY: Final = 429
-REFUSALS = frozenset({TOO_MANY, 503})
-"""Statuses that say that it is too much at once."""
+REFUSALS = frozenset({429, 503})
+"""Statuses that say that it is too much: nginx, told to limit a rate, answers 503 beyond it."""
 NOTICED = 0.01
 """Seconds from which on a wait is worth an event."""
 PATIENCE, LOOK_EVERY = 64, 16
@@ -192,10 +190,10 @@ class Pace:
         if self.writes is not None:
             self.writes.charge(count)
 
-    def note_refusal(self, budget: Budget, epoch: int, status: int, wait: float) -> None:
+    def note_refusal(self, budget: Budget, epoch: int, wait: float) -> None:
         """Take less at once, and in a second: once for all that was refused together."""
         self.hold_off(wait)
-        if budget.shrink(epoch) and status == TOO_MANY:
+        if budget.shrink(epoch):
             self._learned.refused(min(wait, self._max_wait))
             self._is_limited = True
 
@@ -257,7 +255,7 @@ class Admission:
         self._pace.unanswered -= 1
         if status in REFUSALS:
             wait = parse_retry_after(headers.get("Retry-After")) or 0.0
-            self._pace.note_refusal(self._budget, self._epoch, status, wait)
+            self._pace.note_refusal(self._budget, self._epoch, wait)
         else:
             if self._budget.size < self._budget.most:
                 self._budget.grow()

@@ -89,7 +89,7 @@ class LearnedRate:
     """Seconds over which no rate is measured: most hosts let a burst through before they count."""
     SHARE = 0.9
     """Of what was measured: a host that refuses has nothing left, and some again when we are back there."""
-    LEAST, MOST = 1.0, 1000.0
+    LEAST, MOST = 0.1, 1000.0
     """Requests a second that are tried in any case, and that no program of ours reaches."""
     FIRST_DOUBT, DOUBT = 5.0, 20.0
     """Seconds after which the rate is e times what was learned: the first refusal says the least."""

@@ -41,9 +41,7 @@ async def patient(
 
 
 @asynccontextmanager
-async def in_time(
-    doing: str, grace: float = 0.5
-) -> AsyncGenerator[pytest.ExceptionInfo[oci.DeadlineExceeded]]:
+async def in_time(doing: str, grace: float = 2) -> AsyncGenerator[pytest.ExceptionInfo[oci.DeadlineExceeded]]:
     """Expect that time is up after 5 seconds, or earlier where waiting longer is no use; and for cleaning up."""
     began = anyio.current_time()
     with pytest.raises(oci.DeadlineExceeded, match=doing) as raised:
@@ -162,7 +160,7 @@ async def test_an_upload_is_left_and_cleaned_up(registry: RunningRegistry, metho
     """Whichever of its requests takes too long, the registry keeps no session."""
     async with patient(registry) as repo:
         registry.faults.add(Fault(method=method, path="*/uploads/*", times=1, delay=TOTAL + 1))
-        async with in_time("while waiting for the", grace=3):
+        async with in_time("while waiting for the", grace=5):
             await repo.blobs.push(DATA)
         await anyio.sleep(10)  # of the jumping clock: whatever the registry still does is done
 
