@@ -98,7 +98,8 @@ def _mapped(error: httpx.HTTPError, context: RequestContext) -> RequestError:
     if tls is not None:
         return TLSError(f"TLS failed: {tls}{_tls_hint(tls)}", context=context)
     target = next(ours for foreign, ours in _CLASSES if isinstance(error, foreign))
-    return target(str(error) or type(error).__name__, context=context)
+    # In one line: aiohttp shows what it could not read with a caret below, and it goes to a log.
+    return target(" ".join(printable(str(error)).split()) or type(error).__name__, context=context)
 
 
 def _tls_failure(error: BaseException) -> ssl.SSLError | None:

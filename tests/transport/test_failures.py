@@ -149,6 +149,14 @@ def test_what_the_server_calls_a_request(headers: dict[str, str], request_id: st
     assert response_context(RequestContext(), 500, encoded).request_id == request_id
 
 
+def test_what_the_http_library_says_is_one_line() -> None:
+    """It quotes what a server sent, which could break a log's lines or move a terminal's cursor."""
+    with pytest.raises(errors.BrokenAnswer) as caught, mapped_failures(RequestContext("GET", "u", "r")):
+        raise httpx.RemoteProtocolError("not an HTTP answer:\n\n  b'\x1b[2J'\n     ^")
+
+    assert str(caught.value) == "GET u: not an HTTP answer: b' [2J' ^"
+
+
 FOREIGN = [
     (httpx.ConnectError("no"), errors.ConnectError),
     (httpx.ConnectTimeout("no"), errors.ConnectError),

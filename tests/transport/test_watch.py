@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,8 +74,10 @@ async def empty(exchange: Exchange) -> None:
     await exchange.answer(200)
 
 
-def test_nobody_listens() -> None:
+def test_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
     """Then there is no watch, and nothing to pay for."""
+    caplog.set_level(logging.WARNING, "oci_distribution")
+
     assert watch(None, Clock()) is None
 
 
