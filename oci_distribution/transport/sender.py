@@ -142,6 +142,7 @@ class Sender:
                     )
                 return await answer.read(limit)
 
+        headers = (*headers, *self._headers_of(host))
         return await self._retrying(once, self._call(host, endpoint, headers, body))
 
     async def open(self, host: Host, endpoint: Endpoint, *, headers: HeaderList = ()) -> OpenAnswer:
@@ -150,15 +151,16 @@ class Sender:
         Raises:
             RequestError: Every way in which it can fail before the body starts.
         """
-        return await self._retrying(self._exchange, self._call(host, endpoint, headers, None))
+        call = self._call(host, endpoint, (*headers, *self._headers_of(host)), None)
+        return await self._retrying(self._exchange, call)
 
     async def fetch_token(self, request: TokenRequest) -> TokenResponse:
         """Send a request for a token: paced, retried and bounded like the rest, and never redirected."""
         origin = Origin.of(request.url)
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
-        # What a user sends to registries is not for token servers, but for our name.
-        name = tuple(header for header in self.headers if header[0].lower() == "user-agent")
-        call = self._call(Host(str(origin), origin, headers=name), endpoint, request.headers, request.body)
+        # A user's own headers are for registries, but for the name.
+        name = [header for header in self.headers if header[0].lower() == "user-agent"]
+        call = self._call(Host(str(origin), origin), endpoint, (*name, *request.headers), request.body)
         call = replace(call, sent_by=request.registry)
 
         async def once(call: Call) -> TokenResponse:
@@ -183,6 +185,13 @@ class Sender:
         if learned is None:
             learned = self._learned[host.origin] = Learned.from_profile(host.profile)
         return learned
+
+    def _headers_of(self, host: Host) -> HeaderList:
+        """Return what a user wants to be sent with each request to a host, and to no other."""
+        if not host.headers:
+            return self.headers
+        names = {name.lower() for name, _ in host.headers}
+        return [*(header for header in self.headers if header[0].lower() not in names), *host.headers]
 
     def timeouts_of(self, host: Host) -> Timeouts:
         """Return how long a host, and whoever it sends us to, may stay silent."""
@@ -399,9 +408,7 @@ class Sender:
     async def _request(self, call: Call, authorization: str | None, held: Held) -> httpx.Request:
         url = call.url
         headers = list(call.headers)
-        if call.is_home:
-            headers += call.host.headers or self.headers
-        else:
+        if not call.is_home:
             headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
         if authorization is not None:
             headers.append(("Authorization", authorization))

@@ -46,7 +46,7 @@ def test_the_written_scheme_decides() -> None:
 @pytest.mark.parametrize("config", [{}, {"docker.io": oci.HostConfig()}, {"*": oci.HostConfig()}])
 def test_docker_hub_answers_elsewhere(config: dict[str, oci.HostConfig]) -> None:
     """The name docker.io is a web site; its API is at registry-1.docker.io, whatever else is configured."""
-    assert str(HostTable(config, {}).host("docker.io").origin) == "https://registry-1.docker.io"
+    assert str(HostTable(config).host("docker.io").origin) == "https://registry-1.docker.io"
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_a_pattern_stands_for_whole_labels(pattern: str, name: str, fits: bool) 
 def test_the_most_specific_counts() -> None:
     """A name goes before a pattern, a longer pattern before a shorter one, and nothing is mixed."""
     names = ("*", "*.lan", "*.north.lan", "registry.north.lan", "registry.north.lan:5000")
-    table = HostTable({name: {"headers": {"X-From": name}} for name in names}, {})
+    table = HostTable({name: {"headers": {"X-From": name}} for name in names})
 
     def chosen(name: str) -> str:
-        return dict(table.host(name).headers)["x-from"]
+        return dict(table.host(name).headers)["X-From"]
 
     assert chosen("ghcr.io") == "*"
     assert chosen("registry.lan") == "*.lan"
@@ -96,7 +96,7 @@ def test_the_most_specific_counts() -> None:
 
 def test_it_is_decided_once() -> None:
     """A host is made for a name once, and never for a request."""
-    table = HostTable({"*.lan": {"scheme": "http"}}, {})
+    table = HostTable({"*.lan": {"scheme": "http"}})
 
     assert table.host("registry.lan") is table.host("registry.lan")
 
