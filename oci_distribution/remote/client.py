@@ -116,9 +116,8 @@ class Client:
         if http is not None and transport is not None:
             msg = "give either http or transport: a client of yours has its own transport"
             raise ValueError(msg)
-        own_headers = _headers(headers or {}, http)
         self._owns_http = http is None
-        self._hosts = HostTable(hosts or {}, own_headers)
+        self._hosts = HostTable(hosts or {})
         self._referrer_queues = ReferrerQueues()
         self._max_manifest = max_manifest
         trusted = frozenset(Origin.of(origin) for origin in trusted_origins)
@@ -127,11 +126,12 @@ class Client:
         elif self._hosts.has_tls or strict_addresses:
             msg = "an http or transport of yours has its own TLS and resolver: tell it, not us"
             raise ValueError(msg)
+        own = _headers(headers or {}, http)
         self._http = http if http is not None else RegistryHTTPClient(transport=transport)
         self._sender = Sender(
             self._http,
             auth=auth,
-            headers=tuple(own_headers.items()),
+            headers=own,
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
             slots=slots or Slots(),
@@ -141,7 +141,7 @@ class Client:
             observer=observer,
             warned=Warned(on_warning),
         )
-        if auth is None and "authorization" not in own_headers:
+        if auth is None and not any(name.lower() == "authorization" for name, _ in own):
             authorizer = Authorizer(
                 auth_provider if auth_provider is not None else default_auth_provider(),
                 fetch=self._sender.fetch_token,
@@ -307,14 +307,14 @@ class Client:
         return f"<Client over {type(self._http).__name__}, {state}>"
 
 
-def _headers(own: Mapping[str, str], http: httpx.AsyncClient | None) -> httpx.Headers:
+def _headers(own: Mapping[str, str], http: httpx.AsyncClient | None) -> tuple[tuple[str, str], ...]:
     """Return a user's headers, also those of their `httpx.AsyncClient`, and who we are unless they say it."""
     headers = httpx.Headers({"User-Agent": USER_AGENT})
     if http is not None:
         theirs = (item for item in http.headers.items() if item[0].lower() not in _NEGOTIATED)
         headers.update({name: value for name, value in theirs if not value.startswith("python-httpx/")})
     headers.update(own)
-    return headers
+    return tuple(headers.items())
 
 
 def _split_layout(text: str) -> tuple[Path, str]:

@@ -98,7 +98,7 @@ class Host:
         origin: Where it answers.
         mirrors: Other hosts with its content, in the order in which they are asked.
         profile: What it is known to do.
-        headers: Sent with each request to it, and to nobody else; empty for the sender's.
+        headers: Sent with each request to it, and to nobody else, in the place of the sender's of that name.
         timeouts: How long it may stay silent; None for the sender's.
         slots: How many requests it gets at once; None for the sender's.
         limits: How fast it is talked to; None for what holds for every host.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import httpx
 from pydantic import ValidationError
 
 from oci_distribution.errors import InvalidArgument
@@ -32,20 +31,16 @@ class HostTable:
     Args:
         configs: What a user says about hosts, by name or pattern; a name goes before a pattern, and the
             longest pattern before others. The first that fits says all: nothing is added from the next.
-        headers: Sent to every host, as far as its own do not say otherwise.
 
     Raises:
         InvalidReference: Something is no name and no pattern.
         InvalidArgument: Something is no `HostConfig`, or two say different things of TLS with one endpoint.
     """
 
-    def __init__(
-        self, configs: Mapping[str, HostConfig | Mapping[str, Any]], headers: Mapping[str, str]
-    ) -> None:
+    def __init__(self, configs: Mapping[str, HostConfig | Mapping[str, Any]]) -> None:
         self._configs = {
             check_pattern(name): checked_config(name, config) for name, config in configs.items()
         }
-        self._headers = headers
         self._hosts: dict[tuple[str, str | None], Host] = {}
         self._endpoints = self._tls_of_endpoints()
 
@@ -100,13 +95,11 @@ class HostTable:
         config = self._config(registry)
         profile = config.profile if config.profile is not None else profile_of(registry)
         assert isinstance(profile, RegistryProfile)  # a name became one when it was checked
-        headers = httpx.Headers(self._headers)
-        headers.update(config.headers)
         return Host(
             registry,
             host_origin(registry, scheme=scheme, config=config),
             profile=profile,
-            headers=tuple(headers.items()),
+            headers=tuple(config.headers.items()),
             timeouts=config.timeouts,
             slots=config.slots,
             limits=config.limits,

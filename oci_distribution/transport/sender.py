@@ -142,9 +142,8 @@ class Sender:
                     )
                 return await answer.read(limit)
 
-        return await self._retrying(
-            once, self._call(host, endpoint, (*headers, *(host.headers or self.headers)), body)
-        )
+        headers = (*headers, *self._headers_of(host))
+        return await self._retrying(once, self._call(host, endpoint, headers, body))
 
     async def open(self, host: Host, endpoint: Endpoint, *, headers: HeaderList = ()) -> OpenAnswer:
         """Send an endpoint, and return its answer with the body still to come: close it.
@@ -152,7 +151,7 @@ class Sender:
         Raises:
             RequestError: Every way in which it can fail before the body starts.
         """
-        call = self._call(host, endpoint, (*headers, *(host.headers or self.headers)), None)
+        call = self._call(host, endpoint, (*headers, *self._headers_of(host)), None)
         return await self._retrying(self._exchange, call)
 
     async def fetch_token(self, request: TokenRequest) -> TokenResponse:
@@ -185,6 +184,13 @@ class Sender:
         if learned is None:
             learned = self._learned[host.origin] = Learned.from_profile(host.profile)
         return learned
+
+    def _headers_of(self, host: Host) -> HeaderList:
+        """Return what a user wants to be sent with each request to a host, and to no other."""
+        if not host.headers:
+            return self.headers
+        names = {name.lower() for name, _ in host.headers}
+        return [*(header for header in self.headers if header[0].lower() not in names), *host.headers]
 
     def timeouts_of(self, host: Host) -> Timeouts:
         """Return how long a host, and whoever it sends us to, may stay silent."""

@@ -52,9 +52,11 @@ def parsed(model: type[M], text: str, name: Path | str) -> M:
         ConfigError: It is no TOML, or something else stands in it.
     """
     try:
-        return model.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # of tomllib's own, of a huge number, of a deep nest
         raise ConfigError(f"{name} is no TOML: {error}") from None
+    try:
+        return model.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{name}: {reasons(error)}") from None
 

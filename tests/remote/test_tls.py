@@ -298,7 +298,7 @@ async def test_an_endpoint_has_the_settings_of_its_name(pki: Pki) -> None:
 @pytest.mark.parametrize("name", ["registry.example:443", "*.example:443", "REGISTRY.example", "*"])
 def test_the_port_of_https_may_be_named(name: str) -> None:
     """It is no part of the name then that is connected to."""
-    table = HostTable({name: oci.HostConfig(skip_verify=True)}, {})
+    table = HostTable({name: oci.HostConfig(skip_verify=True)})
 
     assert not table.tls("registry.example").verify
     assert table.tls("registry.example:8443").verify or name == "*"

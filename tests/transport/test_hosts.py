@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from pydantic import ValidationError
 
 import oci_distribution as oci
-from oci_distribution.testing import serve_registry
+from oci_distribution.testing import TokenAuth, serve_registry
 from oci_distribution.transport.host_table import HostTable, host_origin
 from oci_distribution.transport.patterns import check_pattern, matches
+from tests.hostile import Exchange, HostileServer, hostile
 
 
 @pytest.mark.parametrize(
@@ -43,7 +46,7 @@ def test_the_written_scheme_decides() -> None:
 @pytest.mark.parametrize("config", [{}, {"docker.io": oci.HostConfig()}, {"*": oci.HostConfig()}])
 def test_docker_hub_answers_elsewhere(config: dict[str, oci.HostConfig]) -> None:
     """The name docker.io is a web site; its API is at registry-1.docker.io, whatever else is configured."""
-    assert str(HostTable(config, {}).host("docker.io").origin) == "https://registry-1.docker.io"
+    assert str(HostTable(config).host("docker.io").origin) == "https://registry-1.docker.io"
 
 
 @pytest.mark.parametrize(
@@ -78,10 +81,10 @@ def test_a_pattern_stands_for_whole_labels(pattern: str, name: str, fits: bool) 
 def test_the_most_specific_counts() -> None:
     """A name goes before a pattern, a longer pattern before a shorter one, and nothing is mixed."""
     names = ("*", "*.lan", "*.north.lan", "registry.north.lan", "registry.north.lan:5000")
-    table = HostTable({name: {"headers": {"X-From": name}} for name in names}, {})
+    table = HostTable({name: {"headers": {"X-From": name}} for name in names})
 
     def chosen(name: str) -> str:
-        return dict(table.host(name).headers)["x-from"]
+        return dict(table.host(name).headers)["X-From"]
 
     assert chosen("ghcr.io") == "*"
     assert chosen("registry.lan") == "*.lan"
@@ -93,7 +96,7 @@ def test_the_most_specific_counts() -> None:
 
 def test_it_is_decided_once() -> None:
     """A host is made for a name once, and never for a request."""
-    table = HostTable({"*.lan": {"scheme": "http"}}, {})
+    table = HostTable({"*.lan": {"scheme": "http"}})
 
     assert table.host("registry.lan") is table.host("registry.lan")
 
@@ -181,11 +184,55 @@ async def test_plain_dicts_are_taken() -> None:
 
 
 async def test_slots_of_one_host() -> None:
-    """The client's are for all others."""
-    hosts = {"slow.example": oci.HostConfig(slots=oci.Slots(requests=2))}
-    async with oci.Client(hosts=hosts) as client:
-        assert client.registry("slow.example").host.slots == oci.Slots(requests=2)
-        assert client.registry("other.example").host.slots is None
+    """It gets so many requests at once, whatever others get."""
+    active: dict[str, int] = {"one": 0, "other": 0}
+    most = dict(active)
+
+    def counting(name: str) -> HostileServer:
+        async def script(exchange: Exchange) -> None:
+            active[name] += 1
+            most[name] = max(most[name], active[name])
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            active[name] -= 1
+            await exchange.answer(200)
+
+        return hostile(script)
+
+    async with counting("one") as one, counting("other") as other:
+        hosts = {f"127.0.0.1:{one.port}": oci.HostConfig(slots=oci.Slots(requests=1))}
+        async with oci.Client(hosts=hosts) as client, anyio.create_task_group() as tasks:
+            for server in (one, other) * 10:
+                tasks.start_soon(client.registry(server.url).ping)
+    assert most["one"] == 1
+    assert most["other"] > 1
+
+
+async def test_timeouts_of_one_host() -> None:
+    """It may be silent for so long only, though others may be for longer."""
+
+    async def silent(exchange: Exchange) -> None:
+        await exchange.hung_up()
+
+    async with hostile(silent) as server:
+        impatient = oci.Timeouts(connect=0.05, read=0.05)
+        hosts = {f"127.0.0.1:{server.port}": oci.HostConfig(timeouts=impatient)}
+        async with oci.Client(hosts=hosts, retry=oci.RetryPolicy(attempts=1)) as client:
+            with pytest.raises(oci.TimeoutExceeded):
+                await client.registry(server.url).ping()
+
+
+async def test_the_whole_time_of_one_host() -> None:
+    """Retries included."""
+
+    async def busy(exchange: Exchange) -> None:
+        await exchange.answer(503)
+
+    async with hostile(busy) as server:
+        hosts = {f"127.0.0.1:{server.port}": oci.HostConfig(timeouts=oci.Timeouts(total=0.2))}
+        async with oci.Client(hosts=hosts, retry=oci.RetryPolicy(attempts=1000)) as client:
+            with pytest.raises(oci.DeadlineExceeded):
+                await client.registry(server.url).ping()
 
 
 async def test_a_mirror_is_spoken_to_as_configured_for_its_name() -> None:
@@ -199,3 +246,19 @@ async def test_a_mirror_is_spoken_to_as_configured_for_its_name() -> None:
         mirror = client.registry("docker.io").host.mirrors[0].host
         assert str(mirror.origin) == "http://mirror.lan:5000"
         assert (mirror.timeouts, mirror.profile.name, mirror.mirrors) == (patient, "zot", ())
+
+
+async def test_headers_of_ours_do_not_go_to_token_servers() -> None:
+    """Only our name does: what a user sends to a registry may be a secret of theirs."""
+
+    async def ann(host: str, repository: str | None) -> oci.Credential:
+        return oci.Credential(username="ann", password="secret")
+
+    async with serve_registry(auth=TokenAuth(users={"ann": "secret"})) as registry:
+        headers = {"X-Key": "key", "User-Agent": "mine/1"}
+        async with oci.Client(headers=headers, auth_provider=ann) as client:
+            await client.registry(registry.url).ping()
+        asked = {request.path: request.headers for request in registry.requests}
+        assert asked["/v2/"]["x-key"] == "key"
+        assert "x-key" not in asked["/token"]
+        assert asked["/token"]["user-agent"] == "mine/1"

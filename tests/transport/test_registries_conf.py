@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import oci_distribution as oci
 from oci_distribution.testing import serve_registry
@@ -128,6 +131,20 @@ BROKEN = {
         "https://b.example: registry",
     ),
 }
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "1" * 10_000], ids=["deep", "long"])
+def test_hostile_toml(text: str) -> None:
+    """What is too much for the parser is an error like others."""
+    with pytest.raises(oci.ConfigError, match="no TOML"):
+        oci.hosts_from_registries_conf(text=text)
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """Whatever it is, there are hosts, or an error of ours."""
+    with suppress(oci.ConfigError):
+        assert isinstance(oci.hosts_from_registries_conf(text=text), dict)
 
 
 @pytest.mark.parametrize(("text", "reason"), BROKEN.values(), ids=BROKEN)
