@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import pickle
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -131,6 +133,20 @@ async def test_many_first_requests_cost_one_token_for_each_repository(repositori
             for number in range(200):
                 tasks.start_soon(ask, number)
         assert auth.tokens_issued == tokens
+
+
+async def test_tokens_outlive_the_client_but_not_the_registrys_memory(tmp_path: Path) -> None:
+    """The next client needs no token; a registry that has another key by now costs one, and no error."""
+    auth = TokenAuth({"ann": "secret"})
+    async with serve_registry(auth=auth) as registry:
+        for issued in (1, 1, 2, 2):
+            if auth.tokens_issued < issued:
+                auth._key = os.urandom(32)
+            cache = oci.FileTokenCache(tmp_path / "tokens.json")
+            async with oci.Client(auth_provider=ann, token_cache=cache) as client:
+                with pytest.raises(oci.NotFound):
+                    await client.registry(registry.url).get_manifest("a", "v1")
+            assert auth.tokens_issued == issued
 
 
 # Refusals
