@@ -8,7 +8,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,9 +16,11 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+from starlette.requests import Request
 
 import oci_distribution as oci
 from oci_distribution.testing import BasicAuth, RunningRegistry, TokenAuth, User, serve_registry
+from oci_distribution.testing.auth import Access
 from oci_distribution.transport import authorization
 from tests.auth.scripted import Clock
 from tests.hostile import Exchange, hostile
@@ -355,19 +357,41 @@ def only_at(wanted: str, credential: oci.Credential) -> oci.AuthProvider:
     return provider
 
 
+class Watching(TokenAuth):
+    """Keeps, of each request with a token, which repositories it is about and which its token names."""
+
+    def __init__(self) -> None:
+        super().__init__({"ann": "secret"})
+        self.seen: list[tuple[set[str], set[str]]] = []
+
+    def check(self, request: Request, wanted: Sequence[Access]) -> None:
+        token = request.headers.get("authorization", "").partition(" ")[2]
+        claims = self._claims(token) if token else None
+        if claims is not None:
+            needed = {access.resource.partition(":")[2] for access in wanted}
+            self.seen.append((needed, {entry["name"] for entry in claims["access"]}))
+        super().check(request, wanted)
+
+
 async def test_tokens_do_not_cross_scopes() -> None:
-    """What a request needs is all that its token can do: the server grants no more than it was asked for."""
-    auth = TokenAuth({"ann": "secret"})
+    """No token names a repository that its request is not about, in whatever order they are used."""
+    auth = Watching()
     async with serve_registry(auth=auth) as registry, oci.Client(auth_provider=ann) as client:
-        for name in ("one", "two"):
-            await push_image(client.registry(registry.url).repository(name), tag="v1")
-        registry.requests.clear()
-        for name in ("one", "two"):
-            await client.registry(registry.url).repository(name).manifests.get("v1")
-        # A token for more on the same repository served; none of another one was tried.
-        assert [request.status for request in registry.requests] == [200, 200]
-        asked = {request.query for request in registry.requests if request.path == "/token"}
-        assert not asked
+        here = client.registry(registry.url)
+        one, two = (here.repository(name) for name in ("one", "two"))
+        await push_image(one, tag="v1")
+        await push_image(two, tag="v1")
+        for repo in (one, two, one):
+            await repo.manifests.get("v1")
+            assert [tag async for tag in repo.tags.list()] == ["v1"]
+            await here.ping()
+    assert len(auth.seen) > 20
+    assert [(needed, names) for needed, names in auth.seen if not names <= needed] == []
+    assert {frozenset(names) for _, names in auth.seen} == {
+        frozenset({"one"}),
+        frozenset({"two"}),
+        frozenset(),
+    }
 
 
 # Token servers that fail
