@@ -66,7 +66,7 @@ async def store_credential(host: str, credential: Credential, path: str | Path |
         entry = {}
 
     def add(document: _Document) -> bool:
-        document["auths"] = {**(document.get("auths") or {}), server_of(host): entry}
+        document["auths"] = {**_others(document, host), server_of(host): entry}
         return True
 
     await in_thread(partial(_edit, file, add))
@@ -93,12 +93,18 @@ async def erase_credential(host: str, path: str | Path | None = None) -> bool:
             erased |= await erase_from_helper(helper, server)
 
     def remove(document: _Document) -> bool:
-        auths: _Document = document.get("auths") or {}
-        doomed = {key for key, _ in matching(auths, host_keys(host))}
-        document["auths"] = {key: entry for key, entry in auths.items() if key not in doomed}
-        return bool(doomed)
+        before: _Document = document.get("auths") or {}
+        document["auths"] = _others(document, host)
+        return len(document["auths"]) < len(before)
 
     return await in_thread(partial(_edit, file, remove)) or erased
+
+
+def _others(document: _Document, host: str) -> _Document:
+    """Return the entries of a file that are not about a registry, however it is spelled."""
+    auths: _Document = document.get("auths") or {}
+    doomed = {key for key, _ in matching(auths, host_keys(host))}
+    return {key: entry for key, entry in auths.items() if key not in doomed}
 
 
 async def _resolved(given: str | Path | None) -> Path:
