@@ -151,6 +151,54 @@ async def test_tokens_outlive_the_client_but_not_the_registrys_memory(tmp_path: 
             assert auth.tokens_issued == issued
 
 
+def asked_for_tokens(registry: RunningRegistry) -> list[tuple[str, int | None]]:
+    return [(request.method, request.status) for request in registry.requests if request.path == "/token"]
+
+
+async def test_passwords_and_refresh_tokens_go_as_forms_when_wanted() -> None:
+    """One login is one use of the password; a refresh token that is worth nothing any more costs one more."""
+    auth = TokenAuth({"ann": "secret"})
+    options = oci.TokenOptions(force_oauth2=True, offline_token=True)
+    async with (
+        serve_registry(auth=auth) as registry,
+        oci.Client(auth_provider=ann, token_options=options) as client,
+    ):
+
+        async def ask(name: str) -> None:
+            with pytest.raises(oci.NotFound):
+                await client.registry(registry.url).get_manifest(name, "v1")
+
+        await ask("one")
+        await ask("two")
+        assert len(auth._refresh_tokens) == 1
+        auth.revoke_refresh_tokens()
+        await ask("three")
+        assert len(auth._refresh_tokens) == 1
+        posts = [("POST", 200), ("POST", 200), ("POST", 400), ("POST", 200)]
+        assert asked_for_tokens(registry) == posts
+
+
+@pytest.mark.parametrize(
+    ("caches", "statuses_of_two"),
+    [
+        ({"challenge_cache": None}, [401, 200, 200, 401, 200]),
+        ({"token_cache": None}, [401, 200, 200, 200, 200]),
+        ({"challenge_cache": None, "token_cache": None}, [401, 200, 200, 401, 200, 200]),
+    ],
+)
+async def test_what_is_not_remembered_is_asked_for(
+    caches: dict[str, None], statuses_of_two: list[int]
+) -> None:
+    """Without its cache a challenge or a token costs a request each time, and nothing fails."""
+    async with (
+        serve_registry(auth=TokenAuth({"ann": "secret"})) as registry,
+        oci.Client(auth_provider=ann, **caches) as client,  # type: ignore[arg-type]
+    ):
+        for _ in range(2):
+            await client.registry(registry.url).ping()
+        assert statuses(registry, "GET") == statuses_of_two
+
+
 # Refusals
 
 
