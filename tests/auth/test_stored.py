@@ -99,6 +99,16 @@ async def test_what_else_is_in_the_file_stays(config: Path) -> None:
     assert content(config) == before
 
 
+async def test_an_old_spelling_does_not_come_back(config: Path) -> None:
+    """What was stored for the same registry under another name is no second login."""
+    config.parent.mkdir()
+    old = {"docker.io": {"auth": "b2xkOm9sZA=="}, "https://ghcr.io/v1/": {"auth": "b2xkOm9sZA=="}}
+    config.write_text(json.dumps({"auths": old}))
+    await store_credential("docker.io", ME, config)
+    await store_credential("ghcr.io", ME, config)
+    assert list(content(config)["auths"]) == [HUB, "ghcr.io"]
+
+
 async def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     """Many keep their configuration elsewhere, and link to it: what it points at is written."""
     real, link = tmp_path / "dotfiles" / "config.json", tmp_path / "config.json"

@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import pickle
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+from starlette.requests import Request
 
 import oci_distribution as oci
 from oci_distribution.testing import BasicAuth, RunningRegistry, TokenAuth, User, serve_registry
+from oci_distribution.testing.auth import Access
 from oci_distribution.transport import authorization
 from tests.auth.scripted import Clock
 from tests.hostile import Exchange, hostile
@@ -131,6 +135,68 @@ async def test_many_first_requests_cost_one_token_for_each_repository(repositori
             for number in range(200):
                 tasks.start_soon(ask, number)
         assert auth.tokens_issued == tokens
+
+
+async def test_tokens_outlive_the_client_but_not_the_registrys_memory(tmp_path: Path) -> None:
+    """The next client needs no token; a registry that has another key by now costs one, and no error."""
+    auth = TokenAuth({"ann": "secret"})
+    async with serve_registry(auth=auth) as registry:
+        for issued in (1, 1, 2, 2):
+            if auth.tokens_issued < issued:
+                auth._key = os.urandom(32)
+            cache = oci.FileTokenCache(tmp_path / "tokens.json")
+            async with oci.Client(auth_provider=ann, token_cache=cache) as client:
+                with pytest.raises(oci.NotFound):
+                    await client.registry(registry.url).get_manifest("a", "v1")
+            assert auth.tokens_issued == issued
+
+
+def asked_for_tokens(registry: RunningRegistry) -> list[tuple[str, int | None]]:
+    return [(request.method, request.status) for request in registry.requests if request.path == "/token"]
+
+
+async def test_passwords_and_refresh_tokens_go_as_forms_when_wanted() -> None:
+    """One login is one use of the password; a refresh token that is worth nothing any more costs one more."""
+    auth = TokenAuth({"ann": "secret"})
+    options = oci.TokenOptions(force_oauth2=True, offline_token=True)
+    async with (
+        serve_registry(auth=auth) as registry,
+        oci.Client(auth_provider=ann, token_options=options) as client,
+    ):
+
+        async def ask(name: str) -> None:
+            with pytest.raises(oci.NotFound):
+                await client.registry(registry.url).get_manifest(name, "v1")
+
+        await ask("one")
+        await ask("two")
+        assert len(auth._refresh_tokens) == 1
+        auth.revoke_refresh_tokens()
+        await ask("three")
+        assert len(auth._refresh_tokens) == 1
+        posts = [("POST", 200), ("POST", 200), ("POST", 400), ("POST", 200)]
+        assert asked_for_tokens(registry) == posts
+
+
+@pytest.mark.parametrize(
+    ("caches", "statuses_of_two"),
+    [
+        ({"challenge_cache": None}, [401, 200, 200, 401, 200]),
+        ({"token_cache": None}, [401, 200, 200, 200, 200]),
+        ({"challenge_cache": None, "token_cache": None}, [401, 200, 200, 401, 200, 200]),
+    ],
+)
+async def test_what_is_not_remembered_is_asked_for(
+    caches: dict[str, None], statuses_of_two: list[int]
+) -> None:
+    """Without its cache a challenge or a token costs a request each time, and nothing fails."""
+    async with (
+        serve_registry(auth=TokenAuth({"ann": "secret"})) as registry,
+        oci.Client(auth_provider=ann, **caches) as client,  # type: ignore[arg-type]
+    ):
+        for _ in range(2):
+            await client.registry(registry.url).ping()
+        assert statuses(registry, "GET") == statuses_of_two
 
 
 # Refusals
@@ -339,19 +405,41 @@ def only_at(wanted: str, credential: oci.Credential) -> oci.AuthProvider:
     return provider
 
 
+class Watching(TokenAuth):
+    """Keeps, of each request with a token, which repositories it is about and which its token names."""
+
+    def __init__(self) -> None:
+        super().__init__({"ann": "secret"})
+        self.seen: list[tuple[set[str], set[str]]] = []
+
+    def check(self, request: Request, wanted: Sequence[Access]) -> None:
+        token = request.headers.get("authorization", "").partition(" ")[2]
+        claims = self._claims(token) if token else None
+        if claims is not None:
+            needed = {access.resource.partition(":")[2] for access in wanted}
+            self.seen.append((needed, {entry["name"] for entry in claims["access"]}))
+        super().check(request, wanted)
+
+
 async def test_tokens_do_not_cross_scopes() -> None:
-    """What a request needs is all that its token can do: the server grants no more than it was asked for."""
-    auth = TokenAuth({"ann": "secret"})
+    """No token names a repository that its request is not about, in whatever order they are used."""
+    auth = Watching()
     async with serve_registry(auth=auth) as registry, oci.Client(auth_provider=ann) as client:
-        for name in ("one", "two"):
-            await push_image(client.registry(registry.url).repository(name), tag="v1")
-        registry.requests.clear()
-        for name in ("one", "two"):
-            await client.registry(registry.url).repository(name).manifests.get("v1")
-        # A token for more on the same repository served; none of another one was tried.
-        assert [request.status for request in registry.requests] == [200, 200]
-        asked = {request.query for request in registry.requests if request.path == "/token"}
-        assert not asked
+        here = client.registry(registry.url)
+        one, two = (here.repository(name) for name in ("one", "two"))
+        await push_image(one, tag="v1")
+        await push_image(two, tag="v1")
+        for repo in (one, two, one):
+            await repo.manifests.get("v1")
+            assert [tag async for tag in repo.tags.list()] == ["v1"]
+            await here.ping()
+    assert len(auth.seen) > 20
+    assert [(needed, names) for needed, names in auth.seen if not names <= needed] == []
+    assert {frozenset(names) for _, names in auth.seen} == {
+        frozenset({"one"}),
+        frozenset({"two"}),
+        frozenset(),
+    }
 
 
 # Token servers that fail
