@@ -33,7 +33,7 @@ from oci_distribution.events import EventSink, RetryScheduled, emit, observe
 from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.rate_limit import RateLimit
-from oci_distribution.spec.urls import Origin, resolve_url
+from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.answers import Answer, Held, OpenAnswer
 from oci_distribution.transport.authorization import read_token_response, renewed, send_authorised
 from oci_distribution.transport.calls import (
@@ -52,22 +52,18 @@ from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.home import Home
 from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.metering import MeteredStream
-from oci_distribution.transport.pacing import Limits, Pace, Slots, Timing
+from oci_distribution.transport.paces import Paces
+from oci_distribution.transport.pacing import Limits, Slots, Timing
+from oci_distribution.transport.redirects import MAX_REDIRECTS, REDIRECTS, redirect_target
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
 from oci_distribution.transport.warned import Warned
 from oci_distribution.transport.watch import watch
 
 __all__ = ["Sender"]
 
-MAX_REDIRECTS = 5
-"""Hops after which we stop: a registry with storage behind it needs one, behind a CDN two."""
 MAX_ERROR_BODY = 64 << 10
 """Bytes of a refusal's body that we read."""
 
-# What may travel to another origin: the rest (a user's own headers) may be a secret of the registry's.
-_HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "range", "if-range", "content-type"})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_METHOD_KEEPING = frozenset({307, 308})
 
 T = TypeVar("T")
 
@@ -108,7 +104,12 @@ class Sender:
     warned: Warned = field(default_factory=Warned)
     home: Home = field(default_factory=lambda: Home("this client"))
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
-    _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
+    _paces: Paces = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Get ready to pace."""
+        patience = self.retry.max_retry_after
+        self._paces = Paces(self.slots, self.limits, timing=self.timing, max_wait=patience)
 
     async def request(
         self,
@@ -309,31 +310,15 @@ class Sender:
             if answer.status in call.endpoint.accepted:
                 return answer
             async with answer:
-                if answer.status not in _REDIRECTS:
+                if answer.status not in REDIRECTS:
                     raise await self._refusal(call, answer)
-                target = self._redirect_target(call, answer)
+                target = redirect_target(call, answer)
+                self.check_target(call.host, target, answer.context)
                 await answer.discard(MAX_ERROR_BODY)
             if call.watch is not None:
                 call.watch.redirected(target)
             call = call.sent_to(target)
         raise ProtocolError(f"redirected more than {MAX_REDIRECTS} times", context=call.context)
-
-    def _redirect_target(self, call: Call, answer: OpenAnswer) -> str:
-        context = answer.context
-        if call.endpoint.method not in {"GET", "HEAD"} and answer.status not in _METHOD_KEEPING:
-            hint = f"status {answer.status} redirects a {call.endpoint.method}, which would lose its method"
-            raise ProtocolError(f"{hint}; is the registry elsewhere, or https?", context=context)
-        location = answer.headers.get("Location")
-        if location is None:
-            raise ProtocolError(f"status {answer.status} without a Location", context=context)
-        try:
-            target = resolve_url(call.url, location)
-        except ValueError as error:
-            raise ProtocolError(
-                f"status {answer.status} with a bad Location: {error}", context=context
-            ) from None
-        self.check_target(call.host, target, context)
-        return target
 
     def check_target(self, host: Host, target: str, context: RequestContext) -> None:
         """Make sure that a registry may send us to `target`, an absolute URL.
@@ -366,13 +351,13 @@ class Sender:
         content = await answer.read_head(MAX_ERROR_BODY)
         error = response_error(call.endpoint, answer.context, content)
         if error.retry_after and error.status in PASSING_STATUSES:
-            self._pace(call.host, split_url(call.url)[0]).hold_off(error.retry_after)
+            self._paces.of(call.host, split_url(call.url)[0]).hold_off(error.retry_after)
         return error
 
     async def _send(self, call: Call, authorization: str | None) -> OpenAnswer:
         """Send one request once, as soon as its host has a slot for it; the answer holds the slot."""
         context = call.context
-        admission = await self._pace(call.host, split_url(call.url)[0]).acquire(call.endpoint.kind)
+        admission = await self._paces.of(call.host, split_url(call.url)[0]).acquire(call.endpoint.kind)
         held = Held(admission.release)
         deadline = current_deadline()
         if deadline is not None:
@@ -408,22 +393,17 @@ class Sender:
 
     async def _request(self, call: Call, authorization: str | None, held: Held) -> httpx.Request:
         url = call.url
-        headers = list(call.headers)
-        if not call.is_home:
-            headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
-        if authorization is not None:
-            headers.append(("Authorization", authorization))
         origin, target = split_url(url)
-        headers.insert(0, ("Host", origin.netloc))
+        headers = [("Host", origin.netloc), *call.headers_to_send(authorization)]
         stream: httpx.AsyncByteStream = httpx.ByteStream(b"")
         if isinstance(call.body, bytes):
             stream = httpx.ByteStream(call.body)
-            self._home_pace(call).charge(len(call.body))
+            self._paces.of(call.host).charge(len(call.body))
             headers.append(("Content-Length", str(len(call.body))))
         elif call.body is not None:
             held.bodies = AsyncExitStack()
             opened = await held.bodies.enter_async_context(call.body.open(0))
-            stream = BodyStream(call.body, opened, held.bodies, self._home_pace(call).writes)
+            stream = BodyStream(call.body, opened, held.bodies, self._paces.of(call.host).writes)
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
@@ -449,30 +429,12 @@ class Sender:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         if deadline is not None and call.endpoint.kind is Kind.DOWNLOAD:
             response.stream = DeadlineStream(response.stream, deadline, call.context)
-        if (cap := self._home_pace(call).reads) is not None:
+        if (cap := self._paces.of(call.host).reads) is not None:
             response.stream = held.metered = MeteredStream(response.stream, cap)
 
     def rate_limit(self, host: Host) -> RateLimit | None:
         """Return what a host said last of its rate limit; None when it said nothing."""
-        pace = self._paces.get(host.origin)
-        return None if pace is None else pace.rate_limit
-
-    def _home_pace(self, call: Call) -> Pace:
-        """Return the pace of the registry, which caps the bytes of the storage behind it, too."""
-        return self._pace(call.host, call.host.origin)
-
-    def _pace(self, host: Host, origin: Origin) -> Pace:
-        pace = self._paces.get(origin)
-        if pace is None:
-            is_home = origin == host.origin
-            pace = self._paces[origin] = Pace(
-                host.registry if is_home else origin.netloc,
-                host.slots if is_home and host.slots is not None else self.slots,
-                host.limits if is_home and host.limits is not None else self.limits,
-                timing=self.timing,
-                max_wait=self.retry.max_retry_after,
-            )
-        return pace
+        return self._paces.of(host).rate_limit
 
     def __repr__(self) -> str:
         return f"<Sender over {self.http!r}>"
