@@ -302,7 +302,7 @@ def _left_in_client(client: oci.Client) -> list[str]:
     found = ["an answer that is not closed" for _ in transport._open]
     if transport._session is not None and transport._session.connector is not None:
         found += ["a connection in use" for _ in transport._session.connector._acquired]
-    for origin, pace in sender._paces.known.items():
+    for origin, pace in sender._paces.items():
         for kind, budget in pace._budgets.items():
             if budget.used:
                 found.append(f"{budget.used} slots of {kind.name} at {origin}")

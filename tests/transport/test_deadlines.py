@@ -36,7 +36,7 @@ async def patient(
     timeouts = oci.Timeouts(total=TOTAL)
     async with jumping_client(timeouts=timeouts, slots=slots, auth_provider=auth_provider) as client:
         yield client.repository(f"{registry.host}/team/app")
-        for pace in client._sender._paces.known.values():
+        for pace in client._sender._paces.values():
             assert [budget.used for budget in pace._budgets.values()] == [0, 0, 0]
 
 

@@ -133,7 +133,7 @@ async def test_who_leaves_holds_nobody_up(registry: RunningRegistry) -> None:
                     group.start_soon(repo.blobs.read, blob)
         began = anyio.current_time()
         await repo.blobs.read(blob)
-        (pace,) = repo.registry.sender._paces.known.values()
+        (pace,) = repo.registry.sender._paces.values()
 
     assert scope.cancelled_caught
     assert_lasted(began)

@@ -97,7 +97,7 @@ async def test_slots_come_back_after_a_storm() -> None:
         registry.faults.remove(fault)
         await anyio.sleep(60)
         took = await ping_often(client, registry, 1000)
-        (pace,) = client._sender._paces.known.values()
+        (pace,) = client._sender._paces.values()
 
     assert took < 20  # at that rate it would be fifty seconds
     assert pace._budgets[Kind.REQUEST].size == client._sender.slots.requests

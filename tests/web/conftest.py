@@ -88,7 +88,7 @@ class Backend:
         found = [f"{answer!r} is open" for answer in transport._open]
         if transport._session is not None and transport._session.connector is not None:
             found += ["a connection in use" for _ in transport._session.connector._acquired]
-        for pace in sender._paces.known.values():
+        for pace in sender._paces.values():
             in_use = {kind.name: budget.used for kind, budget in pace._budgets.items()}
             if any(in_use.values()):
                 found.append(f"slots in use: {in_use}")
