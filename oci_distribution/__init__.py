@@ -279,6 +279,7 @@ if TYPE_CHECKING:
     from oci_distribution.remote.blob_reader import BlobReader as BlobReader
     from oci_distribution.remote.blob_writer import BlobWriter as BlobWriter
     from oci_distribution.remote.client import Client as Client
+    from oci_distribution.remote.distribution import Distribution as Distribution
     from oci_distribution.remote.downloads import Downloaded as Downloaded
     from oci_distribution.remote.failover import MirrorFailed as MirrorFailed
     from oci_distribution.remote.login import Login as Login
@@ -337,13 +338,19 @@ if TYPE_CHECKING:
     from oci_distribution.spec.rate_limit import RateLimit as RateLimit
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
-    from oci_distribution.transport.calls import UploadRules as UploadRules
+    from oci_distribution.transport.containerd_hosts import hosts_from_containerd as hosts_from_containerd
+    from oci_distribution.transport.detect import detect_scheme as detect_scheme
     from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
     from oci_distribution.transport.hosts import HostConfig as HostConfig
     from oci_distribution.transport.hosts import Mirror as Mirror
     from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
+    from oci_distribution.transport.learned import Learned as Learned
     from oci_distribution.transport.pacing import Limits as Limits
     from oci_distribution.transport.pacing import Slots as Slots
+    from oci_distribution.transport.profiles import RegistryProfile as RegistryProfile
+    from oci_distribution.transport.registries_conf import (
+        hosts_from_registries_conf as hosts_from_registries_conf,
+    )
     from oci_distribution.transport.retry import RetryPolicy as RetryPolicy
     from oci_distribution.transport.warned import RegistryWarning as RegistryWarning
 
@@ -386,6 +393,7 @@ __all__ = [
     "DigestInvalid",
     "DigestMismatch",
     "Discovered",
+    "Distribution",
     "DockerManifest",
     "DockerManifestList",
     "DockerManifestV1",
@@ -409,6 +417,7 @@ __all__ = [
     "InvalidReference",
     "LastingTokenCache",
     "Layout",
+    "Learned",
     "LimitExceeded",
     "Limits",
     "Login",
@@ -443,6 +452,7 @@ __all__ = [
     "Registry",
     "RegistryAuth",
     "RegistryHTTPClient",
+    "RegistryProfile",
     "RegistryWarning",
     "Repository",
     "RequestContext",
@@ -485,13 +495,15 @@ __all__ = [
     "Unauthorized",
     "Unsupported",
     "UnsupportedError",
-    "UploadRules",
     "UploadSession",
     "Uploaded",
     "WritableStore",
     "copy",
     "default_auth_provider",
+    "detect_scheme",
     "direct_requests",
+    "hosts_from_containerd",
+    "hosts_from_registries_conf",
     "is_direct_request",
     "manifest_accept_header",
     "observe",
@@ -540,6 +552,7 @@ _HOMES: Final = {
     "remote.blob_reader": "BlobReader",
     "remote.blob_writer": "BlobWriter",
     "remote.client": "Client",
+    "remote.distribution": "Distribution",
     "remote.downloads": "Downloaded",
     "remote.failover": "MirrorFailed",
     "remote.login": "Login",
@@ -558,13 +571,18 @@ _HOMES: Final = {
     "spec.pack": "EMPTY_DESCRIPTOR EMPTY_JSON pack_index pack_manifest",
     "spec.rate_limit": "RateLimit",
     "spec.reference": "Reference",
+    "transport.containerd_hosts": "hosts_from_containerd",
+    "transport.detect": "detect_scheme",
     "transport.engine": "AiohttpTransport",
     "transport.hosts": "HostConfig Mirror",
     "transport.http_client": "RegistryHTTPClient",
+    "transport.learned": "Learned",
     "transport.pacing": "Limits Slots",
+    "transport.profiles": "RegistryProfile",
+    "transport.registries_conf": "hosts_from_registries_conf",
     "transport.warned": "RegistryWarning",
     "transport.retry": "RetryPolicy",
-    "transport.calls": "Timeouts UploadRules",
+    "transport.calls": "Timeouts",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -217,7 +217,7 @@ class Paused(Event):
 
     `reason` is `retry-after` (the host asked one of us to wait, and means all), `requests-per-second` (the
     user's limit), `rate-limit` (what is left of it is spread over the time until there is more) or
-    `refused-before` (the host answered 429, and gets as many as it let through).
+    `refused-before` (the host refused some, and gets as many as it let through).
     """
 
     level: ClassVar[int] = logging.INFO

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from oci_distribution import __version__
 from oci_distribution.events import Event, RequestEvent, RequestFailed, RequestSent, ResponseEnded
+from oci_distribution.transport.http_client import installed_version
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -53,8 +53,9 @@ class OpenTelemetry:
     def __init__(
         self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
     ) -> None:
-        self._tracer = trace.get_tracer("oci_distribution", __version__, tracer_provider, schema_url=_SCHEMA)
-        meter = metrics.get_meter("oci_distribution", __version__, meter_provider, schema_url=_SCHEMA)
+        name, version = "oci_distribution", installed_version()
+        self._tracer = trace.get_tracer(name, version, tracer_provider, schema_url=_SCHEMA)
+        meter = metrics.get_meter(name, version, meter_provider, schema_url=_SCHEMA)
         self._duration = meter.create_histogram(
             "http.client.request.duration",
             unit="s",

@@ -72,6 +72,8 @@ class TokenRequest(Unpicklable):
     url: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes | None = field(default=None, repr=False)
+    registry: Origin | None = None
+    """The origin that named the token server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +196,14 @@ class TokenServers:
         joint = "&" if "?" in key.realm else "?"
         url = f"{key.realm}{joint}{urlencode(parameters, quote_via=quote, safe=':,/')}"
         headers = (("Authorization", basic_value(credential)),) if credential.password else ()
-        return TokenRequest("GET", url, headers)
+        return TokenRequest("GET", url, headers, registry=key.origin)
 
     def _post(self, key: TokenKey, grant: Mapping[str, str]) -> TokenRequest:
         form = {"service": key.service, "scope": str(key.scope), "client_id": self.options.client_id}
         if self.options.offline_token:
             form["access_type"] = "offline"
         given = {name: value for name, value in {**grant, **form}.items() if value}
-        return TokenRequest("POST", key.realm, _FORM, urlencode(given).encode())
+        return TokenRequest("POST", key.realm, _FORM, urlencode(given).encode(), key.origin)
 
     async def _send(self, request: TokenRequest, registry: str) -> TokenResponse:
         try:

@@ -163,7 +163,7 @@ class BlobBody:
             headers.append(("Range", range_header(position, self._stop)))
             if self._etag is not None:
                 headers.append(("If-Range", self._etag))
-        self.deadline = self.deadline or self._sender.deadline()
+        self.deadline = self.deadline or self._sender.deadline(self._home)
         with following(self.deadline):
             answer = await self._sender.open(self._host, self._endpoint, headers=headers)
         self.answer = answer
@@ -236,7 +236,8 @@ class BlobBody:
         """Hand out an answer from `position` on; of a whole blob that comes instead, the rest is dropped."""
         skip = 0 if answer.status == 206 else position
         left = stop - position if self._stop is not None else None
-        watch = _Watch(self._sender.timeouts.minimum_rate, self._sender.timeouts.rate_window, answer)
+        timeouts = self._sender.timeouts_of(self._host)
+        watch = _Watch(timeouts.minimum_rate, timeouts.rate_window, answer)
         async with aclosing(aiter(answer)) as body:
             watch.wait()
             async for piece in body:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -21,16 +21,20 @@ from oci_distribution.content.protocols import Store
 from oci_distribution.errors import InvalidReference
 from oci_distribution.events import EventSink
 from oci_distribution.remote.login import Login, check_credential
+from oci_distribution.remote.referrers_index import ReferrerQueues
 from oci_distribution.remote.registry import MAX_MANIFEST, Registry
 from oci_distribution.remote.repository import Repository
 from oci_distribution.spec.reference import Reference, check_registry, check_tag, split_scheme
 from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.calls import Timeouts
-from oci_distribution.transport.hosts import DEFAULT_HOSTS, HostConfig, configured_host
+from oci_distribution.transport.engine import AiohttpTransport
+from oci_distribution.transport.host_table import HostTable
+from oci_distribution.transport.hosts import HostConfig
 from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClient
 from oci_distribution.transport.pacing import Limits, Slots
 from oci_distribution.transport.retry import RetryPolicy
 from oci_distribution.transport.sender import Sender
+from oci_distribution.transport.tls import TLSContexts
 from oci_distribution.transport.warned import RegistryWarning, Warned
 
 __all__ = ["Client", "Default"]
@@ -66,12 +70,16 @@ class Client:
         challenge_cache: Remembers what each registry's challenge was; None remembers nothing.
         token_cache: Remembers tokens; None remembers nothing.
         token_options: How tokens are asked for.
-        hosts: What is special about registries, by name; added to what we know of Docker Hub.
+        hosts: What is special about registries, by name or pattern (`*.pkg.dev`): the name goes before a
+            pattern, and a longer pattern before others. Plain dicts are checked, and taken, too.
         retry: How patient to be.
         timeouts: How long a host may stay silent, and how long all of it may take.
         slots: How many requests a host gets at once.
         limits: How fast a host is talked to; `HostConfig.limits` says it for one.
         trusted_origins: Where registries may send us although our rules forbid it, `https://10.0.0.7:8443`.
+        strict_addresses: Whether to look at the addresses, too, behind the names that registries send us to:
+            private ones are forbidden then. Off, because in many companies registries are private, and
+            store their blobs on other private hosts.
         max_manifest: Longest manifest to take in, in bytes.
         observer: Hears the events of every request of this client, from whatever task; `observe` hears
             those of one context, and progress, which belongs to a job.
@@ -79,7 +87,8 @@ class Client:
             comes out of the call that was warned.
 
     Raises:
-        ValueError: Arguments that exclude each other, or an origin that is none.
+        ValueError: Arguments that exclude each other, an origin that is none, or nonsense about a host
+            (`InvalidArgument`, which names it).
     """
 
     def __init__(
@@ -93,12 +102,13 @@ class Client:
         challenge_cache: ChallengeCache | Default | None = Default.MEMORY,
         token_cache: TokenCache | Default | None = Default.MEMORY,
         token_options: TokenOptions | None = None,
-        hosts: Mapping[str, HostConfig] | None = None,
+        hosts: Mapping[str, HostConfig | Mapping[str, Any]] | None = None,
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         slots: Slots | None = None,
         limits: Limits | None = None,
         trusted_origins: Collection[str] = (),
+        strict_addresses: bool = False,
         max_manifest: int = MAX_MANIFEST,
         observer: EventSink | None = None,
         on_warning: Callable[[RegistryWarning], object] | None = None,
@@ -107,11 +117,15 @@ class Client:
             msg = "give either http or transport: a client of yours has its own transport"
             raise ValueError(msg)
         self._owns_http = http is None
-        self._hosts = {
-            check_registry(name): config for name, config in {**DEFAULT_HOSTS, **(hosts or {})}.items()
-        }
+        self._hosts = HostTable(hosts or {})
+        self._referrer_queues = ReferrerQueues()
         self._max_manifest = max_manifest
         trusted = frozenset(Origin.of(origin) for origin in trusted_origins)
+        if http is None and transport is None:
+            transport = AiohttpTransport(ssl_context=TLSContexts(self._hosts.tls))
+        elif self._hosts.has_tls or strict_addresses:
+            msg = "an http or transport of yours has its own TLS and resolver: tell it, not us"
+            raise ValueError(msg)
         own = _headers(headers or {}, http)
         self._http = http if http is not None else RegistryHTTPClient(transport=transport)
         self._sender = Sender(
@@ -123,6 +137,7 @@ class Client:
             slots=slots or Slots(),
             limits=limits or Limits(),
             trusted_origins=trusted,
+            strict_addresses=strict_addresses,
             observer=observer,
             warned=Warned(on_warning),
         )
@@ -283,9 +298,9 @@ class Client:
         return scheme, Reference.parse(rest, has_host=scheme is not None)
 
     def _registry(self, name: str, scheme: str | None) -> Registry:
-        config = self._hosts.get(name) or HostConfig()
-        host = configured_host(name, scheme=scheme, config=config)
-        return Registry(self._sender, host, self._max_manifest)
+        return Registry(
+            self._sender, self._hosts.host(name, scheme), self._max_manifest, self._referrer_queues
+        )
 
     def __repr__(self) -> str:
         state = "closed" if self._sender.home.is_closed else "open"

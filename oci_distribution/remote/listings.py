@@ -64,7 +64,7 @@ async def names(
                 for name in read(answer):
                     newest = name
                     yield name
-        if not host.pages_without_link or newest == last:
+        if not host.profile.pages_without_link or newest == last:
             return
         last = newest
 
@@ -77,6 +77,8 @@ async def _sized_pages(
     last: str | None,
 ) -> AsyncGenerator[Answer]:
     """Fetch pages; where their size is refused, smaller ones, and at last such as the registry likes."""
+    if page_size is not None and host.profile.max_page is not None:
+        page_size = min(page_size, host.profile.max_page)
     sizes = [page_size, _SMALLER, None] if (page_size or 0) > _SMALLER else [page_size, None]
     for size in sizes:
         is_first = True

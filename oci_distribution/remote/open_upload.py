@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
@@ -38,7 +38,7 @@ from oci_distribution.spec.urls import resolve_url
 from oci_distribution.transport.answers import SMALL_ANSWER, Answer
 from oci_distribution.transport.calls import Body, Host
 from oci_distribution.transport.deadline import doing, without_deadline
-from oci_distribution.transport.hosts import Learned
+from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.sender import Sender
 
 __all__ = ["OpenUpload", "UploadTarget"]
@@ -54,6 +54,7 @@ MAX_MISPLACED = 5
 _OK, _ACCEPTED = 200, 202
 _TOO_LARGE = 413
 _MISPLACED_OR_TOO_LARGE = frozenset({_TOO_LARGE, 416})
+_NO_CHUNKS = frozenset({405, 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ class OpenUpload:
     """
 
     target: UploadTarget
-    location: str
+    location: str = field(repr=False)
     size: int = 0
     minimum: int = 0
 
@@ -185,9 +186,8 @@ class OpenUpload:
 
         What a registry wants at least goes before what it took at most: it has to know.
         """
-        target = self.target
-        limits = (wanted, target.host.uploads.max_chunk, target.learned.largest_chunk)
-        return max(min(limit for limit in limits if limit is not None), self.minimum)
+        largest = self.target.learned.largest_chunk
+        return max(wanted if largest is None else min(wanted, largest), self.minimum)
 
     async def put(self, digest: Digest, body: Body | bytes = b"") -> None:
         """Send the rest of the blob, and close the upload (end-6)."""
@@ -218,6 +218,7 @@ class OpenUpload:
                 # The source may be a registry, too: its GET says nothing about how we send.
                 is_refused = error.method == endpoint.method and error.status in _MISPLACED_OR_TOO_LARGE
                 if not is_refused:
+                    self._note_no_chunks(error, endpoint)
                     await self._wait(error, attempts)
                 self.size = await self._held(error, begin, end)
                 if is_refused:
@@ -232,6 +233,11 @@ class OpenUpload:
                 # Our own count: ECR's `Range` stays at the first chunk.
                 self.size += length
                 attempts.clear()
+
+    def _note_no_chunks(self, error: RequestError, endpoint: Endpoint) -> None:
+        """Remember that the registry knows no chunks (GAR), so that nobody sends one again."""
+        if error.method == endpoint.method and error.status in _NO_CHUNKS:
+            self.target.learned.chunks = False
 
     async def _wait(self, error: RequestError, attempts: list[Attempt]) -> None:
         """Wait until the upload may be asked where it stands; raise `error` when it will not pass."""

@@ -28,11 +28,12 @@ from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.headers import entity_tag
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.models import Descriptor, ImageIndex, ImageManifest
+from oci_distribution.spec.urls import Origin
 
 if TYPE_CHECKING:
     from oci_distribution.remote.registry import Registry
 
-__all__ = ["add", "remove", "warn_of_other"]
+__all__ = ["ReferrerQueues", "add", "remove", "warn_of_other"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -63,6 +64,10 @@ class Queue:
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     waiting: list[_Change] = field(default_factory=list[_Change])
+
+
+class ReferrerQueues(dict[tuple[Origin, str, Digest], Queue]):
+    """The lists that are being changed, by registry, repository and subject."""
 
 
 async def add(registry: Registry, repository: str, manifest: Manifest, subject: Digest) -> None:
@@ -96,8 +101,8 @@ def _entry(manifest: Manifest) -> Descriptor:
 
 async def _change(registry: Registry, repository: str, subject: Digest, change: _Change) -> None:
     """Make a change, together with all that wait for the same list: who comes first makes them all."""
-    queues, key = registry.learned.referrer_queues, (repository, subject)
-    queue: Queue = queues.setdefault(key, Queue())
+    queues, key = registry.referrer_queues, (registry.host.origin, repository, subject)
+    queue = queues.setdefault(key, Queue())
     queue.waiting.append(change)
     try:
         async with queue.lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from oci_distribution.content.protocols import MountPoint, PushOutcome
 from oci_distribution.content.sources import SourceLike, as_source
-from oci_distribution.errors import ProtocolError
+from oci_distribution.errors import ProtocolError, UnsupportedError
 from oci_distribution.remote import deletes, downloads, manifest_push, manifests, pushes, referrers
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.remote.blob_sources import blob_reader
@@ -23,6 +23,7 @@ from oci_distribution.remote.blob_writer import BlobWriter
 from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.remote.listings import check_page_size, names
 from oci_distribution.remote.open_upload import UploadTarget
+from oci_distribution.remote.referrers_index import ReferrerQueues
 from oci_distribution.remote.upload_session import UploadSession
 from oci_distribution.remote.uploads import CHUNK_SIZE, mount_name
 from oci_distribution.spec import endpoints
@@ -35,7 +36,7 @@ from oci_distribution.spec.rate_limit import RateLimit
 from oci_distribution.spec.reference import check_repository
 from oci_distribution.transport.answers import SMALL_ANSWER, Answer
 from oci_distribution.transport.calls import Host
-from oci_distribution.transport.hosts import Learned
+from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.sender import Sender
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ class Registry:
         sender: Sends the requests.
         host: Which registry, and where it answers.
         max_manifest: Longest manifest to take in, in bytes.
+        referrer_queues: Who waits to change a list of referrers; shared by all that talk to one host.
     """
 
     sender: Sender
     host: Host
     max_manifest: int = MAX_MANIFEST
+    referrer_queues: ReferrerQueues = field(default_factory=ReferrerQueues, compare=False)
 
     @property
     def name(self) -> str:
@@ -366,8 +369,8 @@ class Registry:
     ) -> BlobWriter:
         """Return a writer of a blob, not open yet: `async with` opens it (end-4a, end-5, end-6).
 
-        Where the registry takes no chunks (`HostConfig.uploads`), the writer keeps all of it in a temporary
-        file until `commit`.
+        Where the registry takes no chunks (`RegistryProfile.chunks`), the writer keeps all of it in a
+        temporary file until `commit`.
 
         Args:
             repository: Name of the repository.
@@ -522,9 +525,12 @@ class Registry:
 
         Raises:
             InvalidArgument: A page of nothing.
-            ResponseError: The registry refuses; Docker Hub does so to all (`Unauthorized`).
+            UnsupportedError: The registry is known to list them to nobody (Docker Hub).
+            ResponseError: The registry refuses.
         """
         check_page_size(page_size)
+        if not self.host.profile.catalog:
+            raise UnsupportedError(f"{self.name} lists its repositories to nobody (RegistryProfile.catalog)")
         return names(
             self.sender,
             self.host,
@@ -541,7 +547,7 @@ class Registry:
 
     @property
     def learned(self) -> Learned:
-        """What the registry has taught us about itself."""
+        """What the registry can do, as far as we know: what its profile says, and what it has shown."""
         return self.sender.learned(self.host)
 
     async def ask(

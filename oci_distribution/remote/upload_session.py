@@ -37,7 +37,7 @@ class UploadSession(BaseModel):
         digest: Digest of the bytes so far, by which a prefix is known to be theirs; None where nobody knows.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     registry: str
     repository: Annotated[str, AfterValidator(check_repository)]

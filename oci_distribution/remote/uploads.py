@@ -151,8 +151,7 @@ class Upload:
 
     def _ways(self) -> list[Way]:
         """Return the ways that may do, the best one first."""
-        rules = self.target.host.uploads
-        ways = [Way.WHOLE] * rules.whole + [Way.STREAM] + [Way.CHUNKS] * rules.chunks
+        ways = [Way.WHOLE, Way.STREAM] + [Way.CHUNKS] * self.target.learned.chunks
         if self.chunk_size is not None:
             ways.sort(key=lambda way: way is not Way.CHUNKS)
         refused = self.target.learned.refused_sizes

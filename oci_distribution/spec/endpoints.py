@@ -19,6 +19,7 @@ from oci_distribution.errors import (
     ManifestUnknown,
     NameUnknown,
     ResponseError,
+    redact_url,
 )
 from oci_distribution.spec.headers import chunk_range
 from oci_distribution.spec.mediatypes import manifest_accept_header
@@ -38,7 +39,7 @@ class Kind(Enum):
     """Its body is a stream that may come from somewhere slow."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Endpoint:
     """A request of the specification, as data.
 
@@ -64,6 +65,9 @@ class Endpoint:
     unknown: type[ResponseError] = NameUnknown
     headers: tuple[tuple[str, str], ...] = field(default=())
     desired: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.method} {redact_url(self.target)}>"
 
 
 _OK = frozenset({200})

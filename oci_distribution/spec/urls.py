@@ -17,6 +17,8 @@ __all__ = ["Origin", "is_local_host", "resolve_url", "same_origin", "with_query"
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses of IPv4 hosts in a network that has only IPv6 (RFC 6052)."""
 _AMBIGUOUS = re.compile(r"[\x00-\x20\x7f\\]")
 
 
@@ -106,8 +108,11 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return _old_style_address(text)
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped if mapped is not None else address
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def _old_style_address(text: str) -> ipaddress.IPv4Address | None:

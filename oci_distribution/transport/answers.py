@@ -35,11 +35,13 @@ class Held:
         release: Gives the slot back.
         bodies: Closes the body that goes along, as often as it was opened; None when there is none to close.
         answer: The body that comes back.
+        metered: The same as a cap lets it pass; None without a cap.
     """
 
     release: Callable[[], None]
     bodies: AsyncExitStack | None = None
     answer: httpx.AsyncByteStream | None = None
+    metered: MeteredStream | None = None
 
     async def let_go(self) -> None:
         """Close all of it, the slot last, whatever fails or is cancelled."""
@@ -59,7 +61,7 @@ class Held:
             await self.let_go()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """A whole answer.
 
@@ -81,6 +83,9 @@ class Answer:
     def context(self) -> RequestContext:
         """The request with what its answer said, for errors about the content."""
         return response_context(self.request, self.status, self.headers)
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status} to {self.request.method} {self.request.url}>"
 
 
 class OpenAnswer:
@@ -127,7 +132,7 @@ class OpenAnswer:
     @property
     def held_back(self) -> float:
         """Seconds for which bytes that had come were held back, by a cap of the user's."""
-        return self._stream.held if isinstance(self._stream, MeteredStream) else 0.0
+        return 0.0 if self._held.metered is None else self._held.metered.held
 
     @property
     def took_all(self) -> bool:
@@ -193,3 +198,7 @@ class OpenAnswer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<OpenAnswer {self.status} to {self._request.method} {self._request.url}, {state}>"

@@ -31,8 +31,8 @@ class Budget:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def take(self) -> bool:
-        """Take a slot if one is free and nobody waits for it."""
-        if self._waiting or self.used + 1 > self.size:
+        """Take a slot if one is free; then nobody waits for it, or it would have been theirs."""
+        if self.used + 1 > self.size:
             return False
         self.used += 1
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -14,7 +14,8 @@ from oci_distribution.errors import RequestContext, redact_url
 from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.metering import ByteCap
-from oci_distribution.transport.pacing import Limits
+from oci_distribution.transport.pacing import Limits, Slots
+from oci_distribution.transport.profiles import SPECIFICATION, RegistryProfile
 
 if TYPE_CHECKING:
     from oci_distribution.transport.watch import Watch
@@ -27,7 +28,6 @@ __all__ = [
     "Host",
     "MirrorHost",
     "Timeouts",
-    "UploadRules",
     "changed_by_httpx",
     "parsed_url",
     "split_url",
@@ -74,26 +74,19 @@ class Timeouts:
     rate_window: float = 60.0
     total: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse limits that nothing could keep."""
+        patience: tuple[float, ...] = (self.connect, self.read, self.write, self.commit, self.rate_window)
+        if self.total is not None:
+            patience += (self.total,)
+        if not all(seconds > 0 for seconds in patience) or not self.minimum_rate >= 0:
+            msg = "every time of Timeouts must be more than 0, and minimum_rate not less"
+            raise ValueError(msg)
+
     def of(self, kind: Kind) -> dict[str, float | None]:
         """Return the `timeout` extension of a request."""
         read = self.commit if kind is Kind.UPLOAD else self.read
         return {"connect": self.connect, "read": read, "write": self.write, "pool": None}
-
-
-@dataclass(frozen=True, slots=True)
-class UploadRules:
-    """How a registry wants to be given blobs.
-
-    Args:
-        whole: Whether it takes a blob in one PUT.
-        chunks: Whether it takes one in several chunks, and keeps them all. Where it does not (GAR refuses
-            them, Artifactory keeps the last), what has no known length is spooled to the disk first.
-        max_chunk: Bytes of the largest chunk; None for any. GHCR takes 4 MiB.
-    """
-
-    whole: bool = True
-    chunks: bool = True
-    max_chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +96,24 @@ class Host:
     Args:
         registry: Its canonical name, which credentials are stored under.
         origin: Where it answers.
-        pages_without_link: Whether its listings come in pages that do not link to the next.
         mirrors: Other hosts with its content, in the order in which they are asked.
-        uploads: How it wants to be given blobs.
+        profile: What it is known to do.
+        headers: Sent with each request to it, and to nobody else, in the place of the sender's of that name.
+        timeouts: How long it may stay silent; None for the sender's.
+        slots: How many requests it gets at once; None for the sender's.
         limits: How fast it is talked to; None for what holds for every host.
+
+    Two are equal when they are the same place: blobs can be mounted between them.
     """
 
     registry: str
     origin: Origin
-    pages_without_link: bool = False
-    mirrors: tuple[MirrorHost, ...] = ()
-    uploads: UploadRules = UploadRules()
-    limits: Limits | None = None
+    mirrors: tuple[MirrorHost, ...] = field(default=(), compare=False)
+    profile: RegistryProfile = field(default=SPECIFICATION, compare=False)
+    headers: HeaderList = field(default=(), compare=False, repr=False)
+    timeouts: Timeouts | None = field(default=None, compare=False)
+    slots: Slots | None = field(default=None, compare=False)
+    limits: Limits | None = field(default=None, compare=False)
 
     def url(self, target: str) -> str:
         """Return the absolute URL of an endpoint's target."""
@@ -140,7 +139,7 @@ class MirrorHost:
         return f"{self.prefix}/{repository}" if self.prefix else repository
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Call:
     """One request on its way: what stays the same over redirects and retries, and what does not."""
 
@@ -152,6 +151,8 @@ class Call:
     attempt: int = 1
     is_home: bool = True
     """Whether it goes to the registry itself, for what we asked for: only then it may be authorised."""
+    sent_by: Origin | None = None
+    """The registry that named this token server; None where `host` is the registry."""
     watch: Watch | None = None
     """Tells what becomes of it; None when nobody listens."""
 
@@ -170,6 +171,9 @@ class Call:
     def context(self) -> RequestContext:
         """Which request it is, for errors and events."""
         return RequestContext(self.endpoint.method, redact_url(self.url), self.host.registry)
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.endpoint.method} {redact_url(self.url)}, attempt {self.attempt}>"
 
 
 class BodyStream(httpx.AsyncByteStream):

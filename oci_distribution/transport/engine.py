@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import chain
@@ -26,13 +27,16 @@ import anyio.to_thread
 import httpx
 import yarl
 
+from oci_distribution.errors import ConfigError
+from oci_distribution.spec.urls import is_local_host
+from oci_distribution.transport.failures import PrivateAddress
 from oci_distribution.transport.home import Home
 from oci_distribution.transport.proxies import Proxies
 from oci_distribution.transport.tls import default_ssl_context
 from oci_distribution.transport.upload import Upload, abort
 
 if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.abc import AbstractStreamWriter, ResolveResult
 
 __all__ = ["AiohttpTransport"]
 
@@ -74,11 +78,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     It belongs to the event loop and the process of its first request; used from another one it raises
     `RuntimeError`, as it does after `aclose`. There is no limit on connections: admission is the sender's.
 
-    Understood extensions of a request: `timeout` as httpx has it, and `target` (bytes), the request target
-    to send in the place of the URL's own path and query.
+    Understood extensions of a request: `timeout` as httpx has it, `target` (bytes), the request target to
+    send in the place of the URL's own path and query, and `public_only` (bool), not to connect to a name of
+    a private address; behind a proxy, which looks names up itself, it has no effect.
 
     Args:
         ssl_context: For https; by default the machine's certificate authorities, see `default_ssl_context`.
+            Or an async function that returns the one for a host and port.
         proxies: Proxy URL by scheme of the target, as `urllib.request.getproxies` returns them: `http`,
             `https`, `all`, and `no` for the exceptions. None takes the environment's, an empty one none.
         keepalive_expiry: Seconds after which an idle connection is closed. The default lies apart from
@@ -88,7 +94,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     def __init__(
         self,
         *,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: ssl.SSLContext | Callable[[str, int], Awaitable[ssl.SSLContext]] | None = None,
         proxies: Mapping[str, str] | None = None,
         keepalive_expiry: float = 10.0,
     ) -> None:
@@ -97,6 +103,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._keepalive_expiry = keepalive_expiry
         self._home = Home("this transport")
         self._session: aiohttp.ClientSession | None = None
+        self._public_session: aiohttp.ClientSession | None = None
         self._open: set[_AnswerStream] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -107,7 +114,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             SizeMismatch: The body is not as long as its `Content-Length` says.
             RuntimeError: The transport is closed, or belongs to another event loop or process.
         """
-        session = self._session_here()
+        session = self._session_for(request)
         headers, length = _headers(request)
         body, upload = _body(request, length)
         try:
@@ -141,22 +148,30 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         with anyio.move_on_after(_GRACE, shield=True):
             for stream in tuple(self._open):
                 await stream.aclose()
-            if self._session is not None:
-                await self._session.close()
+            for session in filter(None, (self._session, self._public_session)):
+                await session.close()
+
+    def _session_for(self, request: httpx.Request) -> aiohttp.ClientSession:
+        session, url = self._session_here(), request.url
+        if not request.extensions.get("public_only") or self._proxies.find(url.scheme, url.host, url.port):
+            return session
+        # Apart, or a connection that somebody else was allowed to open would be used again.
+        if self._public_session is None:
+            self._public_session = self._new_session(_PublicResolver())
+        return self._public_session
+
+    def __repr__(self) -> str:
+        return f"<AiohttpTransport, {'closed' if self._home.is_closed else 'open'}>"
 
     def _session_here(self) -> aiohttp.ClientSession:
         self._home.check()
         if self._session is None:
-            self._session = self._new_session()
+            # The machine's own resolver, as every other program uses it, whatever else is installed.
+            self._session = self._new_session(aiohttp.ThreadedResolver())
         return self._session
 
-    def _new_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            keepalive_timeout=self._keepalive_expiry,
-            # The machine's own resolver, as every other program uses it, whatever else is installed.
-            resolver=aiohttp.ThreadedResolver(),
-        )
+    def _new_session(self, resolver: aiohttp.ThreadedResolver) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self._keepalive_expiry, resolver=resolver)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -176,10 +191,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         is_https = url.scheme == "https"
         proxy = self._proxies.find(url.scheme, url.host, url.port)
         if proxy is None:
-            return {"ssl": await self._tls()} if is_https else {}
+            return {"ssl": await self._tls(url)} if is_https else {}
         route: dict[str, Any] = {"proxy": proxy.url}
-        if is_https or proxy.url.startswith("https:"):
-            route["ssl"] = await self._tls()
+        if proxy.url.startswith("https:"):
+            route["ssl"] = await self._tls(httpx.URL(proxy.url))
+            if is_https and route["ssl"] is not await self._tls(url):
+                # aiohttp knows one context for both.
+                why = "what is said of TLS with this host would be good for the https proxy on the way, too"
+                raise ConfigError(f"{url.host}: {why}; use an http proxy")
+        elif is_https:
+            route["ssl"] = await self._tls(url)
         if proxy.authorization is not None:
             # Not in the URL, as aiohttp's errors print that.
             authorization = ("Proxy-Authorization", proxy.authorization)
@@ -189,10 +210,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 headers.append(authorization)
         return route
 
-    async def _tls(self) -> ssl.SSLContext:
+    async def _tls(self, url: httpx.URL) -> ssl.SSLContext:
         if self._ssl_context is None:
             self._ssl_context = await anyio.to_thread.run_sync(default_ssl_context)
-        return self._ssl_context
+        if isinstance(self._ssl_context, ssl.SSLContext):
+            return self._ssl_context
+        return await self._ssl_context(url.host, url.port or 443)
 
     def _response(
         self, request: httpx.Request, answer: aiohttp.ClientResponse, upload: Upload | None
@@ -209,6 +232,18 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if b"".join(chain.from_iterable(answer.raw_headers)).isascii():
             response.headers.encoding = "ascii"  # or httpx would decode every header to find that out
         return response
+
+
+class _PublicResolver(aiohttp.ThreadedResolver):
+    """Looks names up, and returns public addresses only: what was checked is what is connected to."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        if any(is_local_host(entry["host"]) for entry in found):
+            raise PrivateAddress(f"{host} is a name of this machine or of a private network")
+        return found
 
 
 class _AnswerStream(httpx.AsyncByteStream):

@@ -19,6 +19,7 @@ from oci_distribution.errors import (
     ConnectError,
     Denied,
     ErrorDetail,
+    ForbiddenOrigin,
     ProtocolError,
     RequestContext,
     RequestError,
@@ -31,20 +32,36 @@ from oci_distribution.errors import (
 )
 from oci_distribution.spec.headers import REQUEST_ID_HEADERS, parse_retry_after
 from oci_distribution.spec.models import ErrorBody
-from oci_distribution.spec.rate_limit import retry_after_in
+from oci_distribution.spec.rate_limit import parse_rate_limit, retry_after_in
 
 if TYPE_CHECKING:
     from oci_distribution.spec.endpoints import Endpoint
 
-__all__ = ["denial", "mapped_failures", "response_context", "response_error"]
+__all__ = [
+    "PrivateAddress",
+    "denial",
+    "is_plain_http",
+    "mapped_failures",
+    "response_context",
+    "response_error",
+    "tls_reason",
+]
 
 _MAX_ENTRIES = 10
 """Entries of an error body that we look at."""
+_WANTS_CERTIFICATE = re.compile("ALERT_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE)")
+"""What OpenSSL calls it when the host ends the handshake over a certificate of ours, or none."""
 _EXCERPT = 200
 """Characters of one thing that a server says, shown to the user."""
 
+
+class PrivateAddress(httpx.ConnectError):
+    """A name is that of a private address, and must not be (`strict_addresses`)."""
+
+
 # In this order: the first that fits. A connect timeout is a timeout, and never was a connection.
 _CLASSES: tuple[tuple[type[httpx.HTTPError], type[RequestError]], ...] = (
+    (PrivateAddress, ForbiddenOrigin),
     (httpx.ConnectTimeout, ConnectError),
     (httpx.TimeoutException, TimeoutExceeded),
     (httpx.ConnectError, ConnectError),
@@ -81,12 +98,21 @@ def _mapped(error: httpx.HTTPError, context: RequestContext) -> RequestError:
     if tls is not None:
         return TLSError(f"TLS failed: {tls}{_tls_hint(tls)}", context=context)
     target = next(ours for foreign, ours in _CLASSES if isinstance(error, foreign))
-    return target(str(error) or type(error).__name__, context=context)
+    # In one line: aiohttp shows what it could not read with a caret below, and it goes to a log.
+    return target(" ".join(printable(str(error)).split()) or type(error).__name__, context=context)
 
 
 def _tls_failure(error: BaseException) -> ssl.SSLError | None:
-    if not isinstance(error, httpx.ConnectError):
-        return None
+    """Return why the two sides do not agree on TLS; None when that is not what failed."""
+    found = tls_reason(error)
+    if found is None or isinstance(error, httpx.ConnectError):
+        return found
+    # In TLS 1.3 we take the connection to stand before the host has looked at our certificate.
+    return found if _WANTS_CERTIFICATE.search(found.reason or "") else None
+
+
+def tls_reason(error: BaseException) -> ssl.SSLError | None:
+    """Return what OpenSSL said that led to an error; None when it was not asked."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLError):
@@ -95,10 +121,17 @@ def _tls_failure(error: BaseException) -> ssl.SSLError | None:
     return None
 
 
+def is_plain_http(error: ssl.SSLError) -> bool:
+    """Say whether what answered does not speak TLS at all."""
+    return error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}
+
+
 def _tls_hint(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return " (SSL_CERT_FILE names further certificate authorities)"
-    if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}:
+        return " (HostConfig.ca_file or SSL_CERT_FILE names further certificate authorities)"
+    if _WANTS_CERTIFICATE.search(error.reason or ""):
+        return " (it wants a certificate of ours, or another one: HostConfig.client_cert)"
+    if is_plain_http(error):
         return " (it seems to speak plain http: write http:// before its name if that is right)"
     return ""
 
@@ -108,7 +141,17 @@ def response_context(context: RequestContext, status: int, headers: Mapping[str,
     said = (_printable(headers[name]).strip() for name in REQUEST_ID_HEADERS if name in headers)
     request_id = next(filter(None, said), None)
     retry_after = parse_retry_after(headers.get("Retry-After"))
+    if retry_after is None and status == 429:
+        retry_after = _until_more(headers)
     return replace(context, status=status, request_id=request_id, retry_after=retry_after)
+
+
+def _until_more(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until there is more of a rate limit that is used up, or at most (Docker Hub)."""
+    told = parse_rate_limit(headers)
+    if told is None or told.remaining:
+        return None
+    return told.window if told.reset is None else told.reset
 
 
 def response_error(endpoint: Endpoint, context: RequestContext, content: bytes) -> RequestError:

@@ -1,31 +1,65 @@
-"""Hosts: where a registry of a given name answers, and how it is spoken to."""
+"""Hosts: what a user says about registries."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from oci_distribution.spec.reference import DOCKER_HUB, check_registry, check_repository
-from oci_distribution.spec.urls import Origin, is_loopback_host
-from oci_distribution.transport.calls import Host, MirrorHost, UploadRules
-from oci_distribution.transport.pacing import Limits
+from oci_distribution.transport.calls import Timeouts
+from oci_distribution.transport.pacing import Limits, Slots
+from oci_distribution.transport.profiles import RegistryProfile
+from oci_distribution.transport.tls import TLSSettings
 
-__all__ = ["DEFAULT_HOSTS", "HostConfig", "Learned", "Mirror", "configured_host", "host_origin"]
+__all__ = ["HostConfig", "Mirror", "Scheme"]
+
+Scheme = Literal["https", "http"]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
+# What only we can know of a request, and credentials, which have a place of their own.
+_NOT_YOURS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "authorization", "cookie"}
+)
 
 
 def _check_prefix(prefix: str) -> str:
     return check_repository(prefix) if prefix else prefix
 
 
+def _check_endpoint(endpoint: str | None) -> str | None:
+    # Not its canonical form: docker.io would come of the very host that answers for it.
+    return (
+        endpoint if endpoint is None or check_registry(endpoint) == DOCKER_HUB else check_registry(endpoint)
+    )
+
+
+def _check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name[:60]!r} is no name of a header")
+        if not _VALUE.fullmatch(value):
+            raise ValueError(f"the value of {name} holds a control character")  # it may be a secret
+        if name.lower() in _NOT_YOURS:
+            hint = "; credentials come from auth_provider" if name.lower() == "authorization" else ""
+            raise ValueError(f"{name} is not for you to set{hint}")
+    return headers
+
+
+def _known_profile(profile: RegistryProfile | str | None) -> RegistryProfile | None:
+    return RegistryProfile.named(profile) if isinstance(profile, str) else profile
+
+
 class Mirror(BaseModel):
     """Another registry with the content of one, asked first when something is read.
 
     Attributes:
-        registry: `host` or `host:port`; credentials for it are looked up under this name.
-        scheme: How it is spoken to; None for https, or http where the host is this machine.
+        registry: `host` or `host:port`; credentials and settings for it are looked up under this name.
+        scheme: How it is spoken to; None for what is configured for its name.
         prefix: Where it keeps the other's repositories, `docker-hub` for `docker-hub/library/alpine`.
         tags: Whether to believe what it says of tags. What is asked for by digest is verified, so anybody
             may serve it; a tag is what the mirror says it is, and may be old.
@@ -34,110 +68,67 @@ class Mirror(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     registry: Annotated[str, AfterValidator(check_registry)]
-    scheme: Literal["https", "http"] | None = None
+    scheme: Scheme | None = None
     prefix: Annotated[str, AfterValidator(_check_prefix)] = ""
     tags: bool = False
 
 
 class HostConfig(BaseModel):
-    """What a user says about a registry.
+    """What a user says about a registry, or about all that a pattern stands for.
+
+    It goes before what the profile says, and that before the defaults. It is good for every request to the
+    host, as a token server, too; certificates of ours and headers go to no other host.
 
     Attributes:
         scheme: How it is spoken to; None for https, or http where the host is this machine.
         endpoint: `host` or `host:port` where its API answers, when that is not its name.
-        pages_without_link: Whether its listings come in pages that do not link to the next, so that we
-            have to ask with `last=` until nothing comes any more. The specification wants a `Link`.
+        ca_file: Certificate authorities that are trusted besides those of the machine: a file, or several.
+        client_cert: File with the certificate that says who we are, for registries that ask for one.
+        client_key: File with its key, which must not be encrypted; None when it is in the same file.
+        skip_verify: Whether not to check who the host is. Anybody on the way can then read and change all.
+        certs_dirs: Directories as docker and podman keep them, `<host:port>/*.crt`, `*.cert` and `*.key`; the
+            first with one named as the host counts. None for docker's and podman's own.
         mirrors: Registries with its content, asked in this order before the registry itself. What is
             written, listed and deleted goes to the registry, and a copy asks it for tags.
-        uploads: How it wants to be given blobs; what it refuses is found out, and tried in other ways.
-        limits: How fast it is talked to; None for what the client does with every host.
+        profile: What it is known to do, by name (`"gar"`) or in your own words; None for what the library
+            knows of its name. Whatever is not known is found out.
+        slots: How many requests it gets at once; None for the client's.
+        limits: How fast it is talked to; None for the client's.
+        timeouts: How long it may stay silent, and how long all of it may take; None for the client's.
+        headers: Sent with each request to it, in the place of the client's headers of the same name.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    scheme: Literal["https", "http"] | None = None
-    endpoint: str | None = None
-    pages_without_link: bool = False
+    scheme: Scheme | None = None
+    endpoint: Annotated[str | None, AfterValidator(_check_endpoint)] = None
+    ca_file: str | Path | tuple[str | Path, ...] = ()
+    client_cert: str | Path | None = None
+    client_key: str | Path | None = None
+    skip_verify: bool = False
+    certs_dirs: tuple[str | Path, ...] | None = None
     mirrors: tuple[Mirror, ...] = ()
-    uploads: UploadRules = UploadRules()
+    profile: Annotated[RegistryProfile | str | None, AfterValidator(_known_profile)] = None
+    slots: Slots | None = None
     limits: Limits | None = None
-
-
-@dataclass(slots=True)
-class Learned:
-    """What a host has taught us while we talked to it; the next request goes the right way at once.
-
-    Args:
-        referrers_api: Whether it has a referrers API; None while nobody has asked.
-        referrer_queues: Who waits to change the list of a subject's referrers, by repository and subject.
-        tag_parameters: Whether it takes tags along with a digest; None while nobody has tried.
-        conditional_puts: Whether it honours the condition of a PUT; None while nobody has tried.
-        excluded_mirrors: Names of its mirrors that served wrong bytes, and are not asked any more.
-        mounts: False once it has said that it knows no mounts.
-        single_post: Whether it stores a blob that comes with the POST; None while nobody has tried.
-        refused_sizes: The smallest blob, in bytes, that it refused in each way of sending it.
-        largest_chunk: Bytes of the largest chunk, when it has refused larger ones.
-        misses: By repository, how many blobs it lacked one after the other when we came to push them.
-    """
-
-    referrers_api: bool | None = None
-    referrer_queues: dict[tuple[str, str], Any] = field(default_factory=dict[tuple[str, str], Any])
-    tag_parameters: bool | None = None
-    conditional_puts: bool | None = None
-    excluded_mirrors: set[str] = field(default_factory=set[str])
-    mounts: bool = True
-    single_post: bool | None = None
-    refused_sizes: dict[str, int] = field(default_factory=dict[str, int])
-    largest_chunk: int | None = None
-    misses: dict[str, int] = field(default_factory=dict[str, int])
-
-
-DEFAULT_HOSTS: Mapping[str, HostConfig] = {
-    # Docker Hub's name is that of a web site; scopes and credentials keep it, requests go elsewhere.
-    DOCKER_HUB: HostConfig(endpoint="registry-1.docker.io"),
-    # It answers 416 to longer ones (rust-oci-client#35).
-    "ghcr.io": HostConfig(uploads=UploadRules(max_chunk=4 << 20)),
-}
-
-
-def configured_host(registry: str, *, scheme: str | None, config: HostConfig) -> Host:
-    """Return a host as a user configured it.
-
-    Args:
-        registry: Canonical name, `host` or `host:port`.
-        scheme: What the user wrote before the name, which decides; None for nothing.
-        config: What the user configured for that name.
-
-    Raises:
-        InvalidReference: The configured endpoint is no host.
-    """
-    mirrors = tuple(
-        MirrorHost(
-            Host(mirror.registry, host_origin(mirror.registry, scheme=mirror.scheme)),
-            mirror.prefix,
-            mirror.tags,
-        )
-        for mirror in config.mirrors
+    timeouts: Timeouts | None = None
+    headers: Annotated[Mapping[str, str], AfterValidator(_check_headers)] = Field(
+        default_factory=dict[str, str], repr=False
     )
-    origin = host_origin(registry, scheme=scheme, config=config)
-    return Host(registry, origin, config.pages_without_link, mirrors, config.uploads, config.limits)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("client_key is the key of a client_cert, and there is none")
+        return self
 
-def host_origin(registry: str, *, scheme: str | None = None, config: HostConfig | None = None) -> Origin:
-    """Return the origin that answers for a registry.
-
-    Args:
-        registry: Canonical name, `host` or `host:port`.
-        scheme: What the user wrote before the name, which decides; None for nothing.
-        config: What the user configured for that name.
-
-    Raises:
-        InvalidReference: The configured endpoint is no host.
-    """
-    config = config if config is not None else HostConfig()
-    endpoint = check_registry(config.endpoint) if config.endpoint is not None else registry
-    if endpoint == DOCKER_HUB and config.endpoint is not None:
-        endpoint = config.endpoint
-    host = Origin.of(f"http://{endpoint}").host
-    chosen = scheme or config.scheme or ("http" if is_loopback_host(host) else "https")
-    return Origin.of(f"{chosen}://{endpoint}")
+    @property
+    def tls(self) -> TLSSettings:
+        """What it says of TLS."""
+        authorities = self.ca_file if isinstance(self.ca_file, tuple) else (self.ca_file,)
+        client: tuple[tuple[Path, Path | None], ...] = ()
+        if self.client_cert is not None:
+            key = None if self.client_key is None else Path(self.client_key)
+            client = ((Path(self.client_cert), key),)
+        directories = None if self.certs_dirs is None else tuple(map(Path, self.certs_dirs))
+        return TLSSettings(tuple(map(Path, authorities)), client, not self.skip_verify, directories)

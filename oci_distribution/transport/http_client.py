@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from httpx._client import UseClientDefault  # pyright: ignore[reportPrivateUsage]
     from httpx._types import AuthTypes  # pyright: ignore[reportPrivateUsage]
 
-__all__ = ["USER_AGENT", "RegistryHTTPClient"]
+__all__ = ["USER_AGENT", "RegistryHTTPClient", "installed_version"]
 
 
-def _user_agent() -> str:
+def installed_version() -> str:
+    """Return our version; empty for a checkout that was put on the path, and is not installed."""
     try:
-        return f"oci-distribution/{version('oci-distribution')}"
+        return version("oci-distribution")
     except PackageNotFoundError:
-        # A checkout that was put on the path, and is not installed.
-        return "oci-distribution"
+        return ""
 
 
-USER_AGENT = _user_agent()
+USER_AGENT = f"oci-distribution/{installed_version()}".rstrip("/")
 """What we call ourselves; some registries answer a client without a name with 403."""
 
 
@@ -91,3 +91,7 @@ class RegistryHTTPClient(httpx.AsyncClient):
         response = await self._transport.handle_async_request(request)
         response.request = request
         return response
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "open"
+        return f"<RegistryHTTPClient over {type(self._transport).__name__}, {state}>"

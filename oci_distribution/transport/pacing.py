@@ -1,16 +1,14 @@
 """Pacing: how many requests a host gets at once and in a second, and when it is left alone for a while.
 
 There is one `Pace` for each origin. What it does without being told: fewer at once after 429 and 503
-(`Budget`), fewer in a second after 429 (`LearnedRate`), nothing while a `Retry-After` lasts, and what is
-left of a rate limit spread over the time until there is more. What a user says is never exceeded.
+(`Budget`) and in a second (`LearnedRate`), nothing while a `Retry-After` lasts, and what is left of a rate
+limit spread over the time until there is more. What a user says is never exceeded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import httpx
 
@@ -25,11 +23,12 @@ from oci_distribution.transport.rates import LearnedRate, Timing, Turns
 
 __all__ = ["Admission", "Limits", "Pace", "Slots", "Timing"]
 
-TOO_MANY: Final = 429
-REFUSALS = frozenset({TOO_MANY, 503})
-"""Statuses that say that it is too much at once."""
+REFUSALS = frozenset({429, 503})
+"""Statuses that say that it is too much: nginx, told to limit a rate, answers 503 beyond it."""
 NOTICED = 0.01
 """Seconds from which on a wait is worth an event."""
+PATIENCE, LOOK_EVERY = 64, 16
+"""Answers of a host, none of which tells a rate limit, after which only one in so many is looked at."""
 _NAME_LENGTHS = frozenset(map(len, RATE_LIMIT_NAMES))
 
 
@@ -97,11 +96,15 @@ class Pace:
         self._max_wait = max_wait
         self._requests_per_second = limits.requests_per_second
         self._learned = LearnedRate(timing.now)
+        self.note_success = self._learned.succeeded
         self._spread: float | None = None
         self._spread_until = 0.0
         self._closed_until = 0.0
         self._is_limited = limits.requests_per_second is not None
         self._was_low = False
+        self._silent = 0
+        self.unanswered = 0
+        """Requests that are on their way, and of which it has not said yet that they are counted."""
         self._turns = Turns(timing, self._rate)
         self._budgets = {
             Kind.REQUEST: Budget(slots.requests),
@@ -122,6 +125,7 @@ class Pace:
         has_turn = self._is_limited and await self._wait_for_turn()
         if not budget.take():
             await self._wait_for_slot(budget, has_turn=has_turn)
+        self.unanswered += 1
         return Admission(self, budget)
 
     async def _wait_for_slot(self, budget: Budget, *, has_turn: bool) -> None:
@@ -181,30 +185,42 @@ class Pace:
             self._closed_until = max(self._closed_until, self._timing.now() + seconds)
             self._is_limited = True
 
-    def note_success(self, budget: Budget) -> None:
-        """Take more at once again, where a refusal has made it less."""
-        if budget.size < budget.most:
-            budget.grow()
-        self._learned.succeeded()
+    def charge(self, count: int) -> None:
+        """Note bytes that are written at once, for which what follows has to make up."""
+        if self.writes is not None:
+            self.writes.charge(count)
 
-    def note_refusal(self, budget: Budget, epoch: int, status: int, wait: float) -> None:
+    def note_refusal(self, budget: Budget, epoch: int, wait: float) -> None:
         """Take less at once, and in a second: once for all that was refused together."""
         self.hold_off(wait)
-        if budget.shrink(epoch) and status == TOO_MANY:
+        if budget.shrink(epoch):
             self._learned.refused(min(wait, self._max_wait))
             self._is_limited = True
 
-    def note_rate_limit(self, told: RateLimit) -> None:
-        """Take note of a rate limit, and slow down before it is reached."""
+    def note_headers(self, headers: httpx.Headers) -> None:
+        """Take note of a rate limit that an answer tells; where none does, only some are looked at."""
+        self._silent += 1
+        if self._silent > PATIENCE and self._silent % LOOK_EVERY:
+            return
+        for name, _ in headers.raw:
+            # By the length first: most hosts have no such header.
+            if len(name) in _NAME_LENGTHS and name.lower() in RATE_LIMIT_NAMES:
+                told = parse_rate_limit(headers)
+                if told is not None:
+                    self._silent = 0
+                    self._note_rate_limit(told)
+                return
+
+    def _note_rate_limit(self, told: RateLimit) -> None:
+        """Slow down before a limit is reached."""
         before, self.rate_limit = self.rate_limit, told
-        under_way = sum(budget.used for budget in self._budgets.values())
-        if told.remaining > max(under_way, (told.limit or 0) / 10):
+        if told.remaining > max(self.unanswered, (told.limit or 0) / 10):
             self._was_low = False
             return
         if before is None or told.remaining >= before.remaining:
             return  # what was asked for is not counted: a HEAD of a manifest is free on Docker Hub
         if told.reset is not None and 0 < told.reset <= self._max_wait:
-            self._spread_out(told.remaining - under_way + 1, told.reset)
+            self._spread_out(told.remaining - self.unanswered, told.reset)
         elif not self._was_low:
             emit(RateLimitLow(self._host, told.remaining, told.limit, told.reset))
         self._was_low = True
@@ -225,26 +241,29 @@ class Admission:
         budget: Where the slot is from.
     """
 
-    __slots__ = ("_budget", "_epoch", "_pace", "release")
+    __slots__ = ("_budget", "_epoch", "_is_answered", "_pace")
 
     def __init__(self, pace: Pace, budget: Budget) -> None:
         self._pace = pace
         self._budget = budget
         self._epoch = budget.epoch
-        self.release: Callable[[], None] = budget.release
-        """Gives it back; to be called once."""
+        self._is_answered = False
 
     def answered(self, status: int, headers: httpx.Headers) -> None:
         """Learn from the head of the answer."""
+        self._is_answered = True
+        self._pace.unanswered -= 1
         if status in REFUSALS:
             wait = parse_retry_after(headers.get("Retry-After")) or 0.0
-            self._pace.note_refusal(self._budget, self._epoch, status, wait)
+            self._pace.note_refusal(self._budget, self._epoch, wait)
         else:
-            self._pace.note_success(self._budget)
-        for name, _ in headers.raw:
-            # By the length first: this is done for every answer, and most hosts have no such header.
-            if len(name) in _NAME_LENGTHS and name.lower() in RATE_LIMIT_NAMES:
-                told = parse_rate_limit(headers)
-                if told is not None:
-                    self._pace.note_rate_limit(told)
-                return
+            if self._budget.size < self._budget.most:
+                self._budget.grow()
+            self._pace.note_success()
+        self._pace.note_headers(headers)
+
+    def release(self) -> None:
+        """Give it back; to be called once."""
+        if not self._is_answered:
+            self._pace.unanswered -= 1
+        self._budget.release()

@@ -15,6 +15,8 @@ __all__ = ["LearnedRate", "Timing", "Turns"]
 
 CREDIT = 0.1
 """Seconds whose share may be used later: a wake-up is never on time, and would cost a part of the rate."""
+LONGEST_NAP = 1.0
+"""Seconds after which whoever waits for a turn looks again: the rate may be another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Turns:
         """Wait until it is our turn; the next one's comes when `amount` has passed."""
         async with self._line:
             while (left := self.left()) > 0:
-                await self._timing.sleep(left)
+                await self._timing.sleep(min(left, LONGEST_NAP))
             self.charge(amount)
 
     def charge(self, amount: float) -> None:
@@ -87,7 +89,7 @@ class LearnedRate:
     """Seconds over which no rate is measured: most hosts let a burst through before they count."""
     SHARE = 0.9
     """Of what was measured: a host that refuses has nothing left, and some again when we are back there."""
-    LEAST, MOST = 1.0, 1000.0
+    LEAST, MOST = 0.1, 1000.0
     """Requests a second that are tried in any case, and that no program of ours reaches."""
     FIRST_DOUBT, DOUBT = 5.0, 20.0
     """Seconds after which the rate is e times what was learned: the first refusal says the least."""
@@ -114,12 +116,14 @@ class LearnedRate:
         now, before = self._now(), self.current()
         if before is not None and now < self._since + self.LEAST_SPAN:
             return
-        self._doubt = self.FIRST_DOUBT if before is None else self.DOUBT
-        moments = [moment for moment in self._successes if moment >= now - self.WINDOW]
-        span = now + wait - (moments[0] if moments else now)
-        measured = len(moments) / max(span, self.LEAST_SPAN)
-        self._rate = max(self.LEAST, measured * self.SHARE)
         self._since = now + wait
+        moments = [moment for moment in self._successes if moment >= now - self.WINDOW]
+        if not moments:
+            self._rate = before  # a host that refuses everything does not tell how much it would bear
+            return
+        self._doubt = self.FIRST_DOUBT if before is None else self.DOUBT
+        measured = len(moments) / max(self._since - moments[0], self.LEAST_SPAN)
+        self._rate = max(self.LEAST, measured * self.SHARE)
         self._successes.clear()
 
     def current(self) -> float | None:

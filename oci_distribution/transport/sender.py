@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
@@ -49,7 +50,7 @@ from oci_distribution.transport.calls import (
 from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, doing, following
 from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.home import Home
-from oci_distribution.transport.hosts import Learned
+from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.metering import MeteredStream
 from oci_distribution.transport.pacing import Limits, Pace, Slots, Timing
 from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
@@ -71,7 +72,7 @@ _METHOD_KEEPING = frozenset({307, 308})
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Sender:
     """Sends endpoints to hosts.
 
@@ -85,6 +86,7 @@ class Sender:
         limits: How fast a host is talked to, unless it has limits of its own.
         timeouts: How long a host may stay silent, and how long all of it may take.
         trusted_origins: Where registries may send us in any case.
+        strict_addresses: Whether the addresses behind names count, too.
         timing: Clock, sleep and chance.
         observer: Hears every event of every request, in whatever context it is made.
         warned: Shows what registries warn of.
@@ -100,6 +102,7 @@ class Sender:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
+    strict_addresses: bool = False
     timing: Timing = field(default_factory=Timing)
     observer: EventSink | None = None
     warned: Warned = field(default_factory=Warned)
@@ -139,7 +142,8 @@ class Sender:
                     )
                 return await answer.read(limit)
 
-        return await self._retrying(once, self._call(host, endpoint, (*headers, *self.headers), body))
+        headers = (*headers, *self._headers_of(host))
+        return await self._retrying(once, self._call(host, endpoint, headers, body))
 
     async def open(self, host: Host, endpoint: Endpoint, *, headers: HeaderList = ()) -> OpenAnswer:
         """Send an endpoint, and return its answer with the body still to come: close it.
@@ -147,7 +151,7 @@ class Sender:
         Raises:
             RequestError: Every way in which it can fail before the body starts.
         """
-        call = self._call(host, endpoint, (*headers, *self.headers), None)
+        call = self._call(host, endpoint, (*headers, *self._headers_of(host)), None)
         return await self._retrying(self._exchange, call)
 
     async def fetch_token(self, request: TokenRequest) -> TokenResponse:
@@ -157,6 +161,7 @@ class Sender:
         # A user's own headers are for registries, but for the name.
         name = [header for header in self.headers if header[0].lower() == "user-agent"]
         call = self._call(Host(str(origin), origin), endpoint, (*name, *request.headers), request.body)
+        call = replace(call, sent_by=request.registry)
 
         async def once(call: Call) -> TokenResponse:
             async with await self._send(call, None) as answer:
@@ -177,8 +182,19 @@ class Sender:
         """Return what a host has taught us, to read and to add to."""
         learned = self._learned.get(host.origin)
         if learned is None:
-            learned = self._learned[host.origin] = Learned()
+            learned = self._learned[host.origin] = Learned.from_profile(host.profile)
         return learned
+
+    def _headers_of(self, host: Host) -> HeaderList:
+        """Return what a user wants to be sent with each request to a host, and to no other."""
+        if not host.headers:
+            return self.headers
+        names = {name.lower() for name, _ in host.headers}
+        return [*(header for header in self.headers if header[0].lower() not in names), *host.headers]
+
+    def timeouts_of(self, host: Host) -> Timeouts:
+        """Return how long a host, and whoever it sends us to, may stay silent."""
+        return host.timeouts or self.timeouts
 
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
@@ -203,20 +219,24 @@ class Sender:
                 own is not tried again.
         """
         attempts: list[Attempt] = []
+        if self.deadline(host) is None:
+            return await self._until_it_succeeds(host, endpoint, once, attempts)
+        trying = partial(self._until_it_succeeds, host, endpoint, once, attempts)
+        return await self.within_total(host, endpoint, trying, attempts)
 
-        async def until_it_succeeds() -> T:
-            while True:
-                # First of all: what waits for a slot or a token would hang or fail strangely elsewhere.
-                self.home.check()
-                try:
-                    if self.observer is None:
-                        return await once(len(attempts) + 1)
-                    with observe(self.observer):
-                        return await once(len(attempts) + 1)
-                except RequestError as error:
-                    await self.wait_to_repeat(host, endpoint, error, attempts)
-
-        return await self.within_total(host, endpoint, until_it_succeeds, attempts)
+    async def _until_it_succeeds(
+        self, host: Host, endpoint: Endpoint, once: Callable[[int], Awaitable[T]], attempts: list[Attempt]
+    ) -> T:
+        while True:
+            # First of all: what waits for a slot or a token would hang or fail strangely elsewhere.
+            self.home.check()
+            try:
+                if self.observer is None:
+                    return await once(len(attempts) + 1)
+                with observe(self.observer):
+                    return await once(len(attempts) + 1)
+            except RequestError as error:
+                await self.wait_to_repeat(host, endpoint, error, attempts)
 
     async def within_total(
         self,
@@ -236,7 +256,7 @@ class Sender:
         Raises:
             DeadlineExceeded: It took longer than `Timeouts.total`.
         """
-        deadline = self.deadline()
+        deadline = self.deadline(host)
         if deadline is None:
             return await operation()
         context = RequestContext(endpoint.method, redact_url(host.url(endpoint.target)), host.registry)
@@ -246,9 +266,9 @@ class Sender:
         except DeadlineExceeded as error:
             raise error if error.attempts else error.with_attempts(attempts) from error.__cause__
 
-    def deadline(self) -> Deadline | None:
+    def deadline(self, host: Host) -> Deadline | None:
         """Return the deadline of what we are a part of, or of what begins now; None for no limit."""
-        deadline, total = current_deadline(), self.timeouts.total
+        deadline, total = current_deadline(), self.timeouts_of(host).total
         return Deadline(total) if deadline is None and total is not None else deadline
 
     async def wait_to_repeat(
@@ -370,7 +390,8 @@ class Sender:
             if response.is_stream_consumed:
                 # A hook or an `httpx.Auth` of the user's has read it.
                 response.stream = httpx.ByteStream(response.content)
-            self._guard(call, response, context, deadline)
+            if deadline is not None or (call.host.limits or self.limits).bytes_per_second is not None:
+                self._guard(call, response, held, deadline)
             if call.watch is not None:
                 call.watch.received(response)
             answer = OpenAnswer(response, call.url, context, held, request.stream)
@@ -397,8 +418,7 @@ class Sender:
         stream: httpx.AsyncByteStream = httpx.ByteStream(b"")
         if isinstance(call.body, bytes):
             stream = httpx.ByteStream(call.body)
-            if (cap := self._home_pace(call).writes) is not None:
-                cap.charge(len(call.body))
+            self._home_pace(call).charge(len(call.body))
             headers.append(("Content-Length", str(len(call.body))))
         elif call.body is not None:
             held.bodies = AsyncExitStack()
@@ -407,25 +427,30 @@ class Sender:
             headers.append(("Content-Length", str(call.body.size)))
         elif call.endpoint.method not in {"GET", "HEAD", "DELETE"}:
             headers.append(("Content-Length", "0"))
-        extensions: dict[str, Any] = {"timeout": self.timeouts.of(call.endpoint.kind)}
+        timeouts = self.timeouts_of(call.host)
+        extensions: dict[str, Any] = {"timeout": timeouts.of(call.endpoint.kind)}
         if changed_by_httpx(url):
             extensions["target"] = target
+        if self.strict_addresses and self._is_sent_away(call, origin):
+            extensions["public_only"] = True
         request = httpx.Request(
             call.endpoint.method, parsed_url(url), headers=headers, stream=stream, extensions=extensions
         )
         request.headers.encoding = "ascii"  # as they were encoded; httpx would try that anew at each look
         return request
 
-    def _guard(
-        self, call: Call, response: httpx.Response, context: RequestContext, deadline: Deadline | None
-    ) -> None:
+    def _is_sent_away(self, call: Call, origin: Origin) -> bool:
+        """Say whether a public registry sends us to another origin, which must be public, too, then."""
+        by = call.sent_by or call.host.origin
+        return origin != by and origin not in self.trusted_origins and not by.is_local
+
+    def _guard(self, call: Call, response: httpx.Response, held: Held, deadline: Deadline | None) -> None:
         """Let a body come no faster than allowed, and one that is read when we have returned in time."""
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         if deadline is not None and call.endpoint.kind is Kind.DOWNLOAD:
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            response.stream = DeadlineStream(response.stream, deadline, context)
+            response.stream = DeadlineStream(response.stream, deadline, call.context)
         if (cap := self._home_pace(call).reads) is not None:
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            response.stream = MeteredStream(response.stream, cap)
+            response.stream = held.metered = MeteredStream(response.stream, cap)
 
     def rate_limit(self, host: Host) -> RateLimit | None:
         """Return what a host said last of its rate limit; None when it said nothing."""
@@ -442,9 +467,12 @@ class Sender:
             is_home = origin == host.origin
             pace = self._paces[origin] = Pace(
                 host.registry if is_home else origin.netloc,
-                self.slots,
+                host.slots if is_home and host.slots is not None else self.slots,
                 host.limits if is_home and host.limits is not None else self.limits,
                 timing=self.timing,
                 max_wait=self.retry.max_retry_after,
             )
         return pace
+
+    def __repr__(self) -> str:
+        return f"<Sender over {self.http!r}>"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 import warnings
 from collections.abc import Callable, Iterable
-from types import FrameType
 
 from oci_distribution.spec.headers import parse_warnings
 
@@ -57,8 +56,7 @@ class Warned:
 
 def _warn(warning: RegistryWarning) -> None:
     """Warn with the line of the caller's own code that called us, as far as there is one on the stack."""
-    level = 1
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - `skip_file_prefixes` comes with Python 3.12
+    level, frame = 1, inspect.currentframe()  # `skip_file_prefixes` comes with Python 3.12
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         level, frame = level + 1, frame.f_back
     warnings.warn(warning, stacklevel=level)

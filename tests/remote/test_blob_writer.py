@@ -396,7 +396,7 @@ async def test_write_that_fails_can_be_suspended(client: oci.Client, registry: R
 
 @asynccontextmanager
 async def without_chunks(registry: RunningRegistry) -> AsyncGenerator[oci.Repository]:
-    hosts = {registry.host: oci.HostConfig(uploads=oci.UploadRules(chunks=False))}
+    hosts = {registry.host: oci.HostConfig(profile=oci.RegistryProfile(chunks=False))}
     async with oci.Client(hosts=hosts) as client:
         yield client.registry(registry.url).repository("team/app")
 

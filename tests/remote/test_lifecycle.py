@@ -122,6 +122,26 @@ def test_another_event_loop(make: Callable[[], oci.Client]) -> None:
         first.run(client.http.aclose())
 
 
+@pytest.mark.parametrize("name", [name for name in CLIENTS if name != "httpx client"])
+def test_the_httpx_client_in_another_event_loop(name: str) -> None:
+    """Ours says so by hand, too, also over a transport that would not notice."""
+    with serve_in_thread() as registry, asyncio.Runner() as first, asyncio.Runner() as second:
+        client = CLIENTS[name]()
+        first.run(client.http.get(f"{registry.url}/v2/"))
+        with pytest.raises(RuntimeError, match="this client belongs to another event loop"):
+            second.run(client.http.get(f"{registry.url}/v2/"))
+        first.run(client.aclose())
+
+
+async def test_an_httpx_client_that_its_owner_closed(registry: RunningRegistry) -> None:
+    """httpx says so, and we retry nothing."""
+    http = httpx.AsyncClient()
+    await http.aclose()
+    async with oci.Client(http=http, auth_provider=nobody) as client:
+        with pytest.raises(RuntimeError, match="closed"):
+            await client.registry(registry.url).ping()
+
+
 def test_a_client_that_was_entered_elsewhere(make: Callable[[], oci.Client]) -> None:
     """It belongs to where it was entered, not only to where it was used first."""
     client = make()
@@ -203,6 +223,26 @@ async def test_a_reader_outlives_its_client(registry: RunningRegistry) -> None:
         with pytest.raises(RuntimeError, match="this client is closed"):
             async for _ in reader:
                 pass
+
+
+def test_a_reader_that_is_read_in_another_event_loop() -> None:
+    """It says so, and does not wait for bytes that come elsewhere."""
+    with serve_in_thread() as registry, asyncio.Runner() as first, asyncio.Runner() as second:
+        client = oci.Client(auth_provider=nobody)
+
+        async def opened() -> oci.BlobReader:
+            repo = client.registry(registry.url).repository("team/app")
+            return await repo.blobs.open(await repo.blobs.push(bytes(8 << 20)))
+
+        async def read(reader: oci.BlobReader) -> None:
+            async for _ in reader:
+                pass
+
+        reader = first.run(opened())
+        with pytest.raises(RuntimeError, match="this client belongs to another event loop"):
+            second.run(read(reader))
+        first.run(reader.aclose())
+        first.run(client.aclose())
 
 
 async def test_a_writer_outlives_its_client(registry: RunningRegistry) -> None:

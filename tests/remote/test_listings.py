@@ -163,7 +163,7 @@ async def test_pages_without_a_link() -> None:
     """A host that is known to link no pages is asked with `last=` until nothing comes; others are not."""
     async with serve_registry(page_size=10) as registry:
         registry.faults.add(Fault(path="*/tags/list", headers={"Link": None}))
-        hosts = {registry.host: oci.HostConfig(pages_without_link=True)}
+        hosts = {registry.host: oci.HostConfig(profile=oci.RegistryProfile(pages_without_link=True))}
         async with oci.Client(hosts=hosts) as client, oci.Client() as other:
             repo = client.registry(registry.url).repository("team/app")
             await repo.manifests.push(await push_image(repo), tags=TAGS)

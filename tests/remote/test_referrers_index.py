@@ -224,7 +224,7 @@ async def test_changes_of_one_process_are_made_together(
 
     assert {entry.digest for entry in await listed(repo, subject)} == {item.digest for item in manifests}
     assert sum(line.startswith("PUT list") for line in sent(registry)) <= 5
-    assert not repo.registry.learned.referrer_queues
+    assert not repo.registry.referrer_queues
 
 
 async def test_cancelled_in_the_queue(repo: oci.Repository, registry: RunningRegistry) -> None:
@@ -254,7 +254,7 @@ async def test_cancelled_in_the_queue(repo: oci.Repository, registry: RunningReg
 
     kept = {entry.digest for entry in await listed(repo, subject)}
     assert {manifests[1].digest, manifests[3].digest} <= kept
-    assert not repo.registry.learned.referrer_queues
+    assert not repo.registry.referrer_queues
 
 
 async def test_tag_that_is_no_list(repo: oci.Repository) -> None:

@@ -250,8 +250,8 @@ async def test_chunks_when_asked_for(repo: oci.Repository, registry: RunningRegi
 
 async def test_chunks_by_configuration(registry: RunningRegistry) -> None:
     """What a user knows of a registry need not be found out."""
-    rules = oci.UploadRules(whole=False, max_chunk=CHUNK // 2)
-    hosts = {registry.host: oci.HostConfig(uploads=rules)}
+    profile = oci.RegistryProfile(whole=False, max_chunk=CHUNK // 2)
+    hosts = {registry.host: oci.HostConfig(profile=profile)}
     async with oci.Client(hosts=hosts) as client:
         repo = client.registry(registry.url).repository("team/app")
         await repo.blobs.push(DATA)
@@ -400,7 +400,7 @@ async def test_stream_to_a_registry_without_chunks(registry: RunningRegistry) ->
         for start in range(0, len(DATA), 7_000):
             yield DATA[start : start + 7_000]
 
-    hosts = {registry.host: oci.HostConfig(uploads=oci.UploadRules(chunks=False))}
+    hosts = {registry.host: oci.HostConfig(profile=oci.RegistryProfile(chunks=False))}
     async with oci.Client(hosts=hosts) as client:
         repo = client.registry(registry.url).repository("team/app")
         assert await repo.blobs.push(pieces()) == BLOB
@@ -541,8 +541,8 @@ async def test_source_that_is_not_what_it_says(
 async def test_ghcr_is_known_to_take_short_chunks() -> None:
     """Nobody has to configure it, or to find it out."""
     async with oci.Client() as client:
-        assert client.registry("ghcr.io").host.uploads.max_chunk == 4 << 20
-        assert client.registry("quay.io").host.uploads == oci.UploadRules()
+        assert client.registry("ghcr.io").learned.largest_chunk == 4 << 20
+        assert client.registry("quay.io").learned.largest_chunk is None
 
 
 async def test_registry_that_stored_something_else(repo: oci.Repository, registry: RunningRegistry) -> None:

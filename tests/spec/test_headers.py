@@ -25,6 +25,7 @@ from oci_distribution.spec.headers import (
     parse_range,
     parse_retry_after,
     parse_upload_range,
+    parse_warnings,
     range_header,
 )
 
@@ -319,4 +320,51 @@ def test_hostile_entity_tags_take_no_time() -> None:
     """A megabyte of quotation marks is read once."""
     began = time.monotonic()
     assert not names_entity('W/"' * 400_000, entity_tag("a"))
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([], ()),
+        (
+            ['299 - "Your auth token will expire in 30 seconds."'],
+            ("Your auth token will expire in 30 seconds.",),
+        ),
+        (['299 - "one", 299 - "two"', '299 - "three"'], ("one", "two", "three")),
+        (['299 - "once", 299 - "once"', '299 - "once"'], ("once",)),
+        (['299 - "it says \\"no\\", and \\\\"'], ('it says "no", and \\',)),
+        (['299 - "with a date" "Wed, 25 Nov 2026 12:00:00 GMT", 299 - "next"'], ("with a date", "next")),
+        (['110 anderson/1.3.37 "Response is stale", 299 - "ours"'], ("ours",)),
+        (['299 proxy.example "of a proxy"'], ()),
+        (['299 - ""', '299 - "  "'], ()),
+        (["299 - unquoted"], ()),
+        (['299 - "not closed'], ()),
+        (['299 - "one" junk, 299 - "two"'], ()),
+        (['299 - "one", junk, 299 - "two"'], ("one",)),
+        ([', , 299  -  "spaces" ,'], ("spaces",)),
+        (['299 - "\x1b[2J\u202egnp.exe\u2028 bell\x07"'], ("[2J gnp.exe  bell",)),
+        (['299 - "' + "x" * 4000 + '"', '299 - "too much by now' + "y" * 100 + '"'], ("x" * 4000,)),
+        (['299 - "' + "x" * 5000 + '"', '299 - "short"'], ()),
+        (['٢٩٩ - "other digits"'], ()),
+    ],
+)
+def test_warnings(values: list[str], texts: tuple[str, ...]) -> None:
+    """The registry's own, unquoted, printable, once each, and no more than a registry may send."""
+    assert parse_warnings(values) == texts
+
+
+@given(st.lists(st.text(alphabet='29- "\\,x\n', max_size=60), max_size=4))
+def test_any_warnings_are_taken(values: list[str]) -> None:
+    """Nothing raises, and nothing that cannot be printed comes out."""
+    assert all(text.isprintable() and text for text in parse_warnings(values))
+
+
+@pytest.mark.parametrize(
+    "value", ['299 - "' + '\\"' * 30_000, '299 - "x" ' * 8000, "," * 60_000, '299 - "a",' * 6000]
+)
+def test_hostile_warnings_take_no_time(value: str) -> None:
+    """Every header of that size is parsed in a moment."""
+    began = time.monotonic()
+    parse_warnings([value] * 10)
     assert time.monotonic() - began < 5

@@ -37,8 +37,8 @@ class SlowApp(CountingApp):
 class SlowTransport(AiohttpTransport):
     """The engine over sockets that take little at once."""
 
-    def _new_session(self) -> aiohttp.ClientSession:
-        session = super()._new_session()
+    def _new_session(self, resolver: aiohttp.ThreadedResolver) -> aiohttp.ClientSession:
+        session = super()._new_session(resolver)
         assert isinstance(session.connector, aiohttp.TCPConnector)
         session.connector._socket_factory = _narrow_socket
         return session

