@@ -84,7 +84,8 @@ class FileTokenCache:
 
     Args:
         path: Of the file, which is made with its folder when it is needed, with the modes 0600 and 0700. An
-            empty file whose name ends with `.lock` stands beside it.
+            empty file whose name ends with `.lock` stands beside it. Take a folder that only you may write
+            to, and not /tmp.
         capacity: Tokens that it keeps; the oldest go first.
         clock: Monotonic seconds, those of the `Authorizer`.
         now: Seconds since 1970. When they go back, tokens from the future are not used.
