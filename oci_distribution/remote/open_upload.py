@@ -13,6 +13,7 @@ from functools import partial
 
 import anyio
 
+from oci_distribution.content.files import to_its_end
 from oci_distribution.content.sources import PartSource
 from oci_distribution.errors import (
     Attempt,
@@ -129,14 +130,16 @@ class UploadTarget:
                 check_digest(answer, digest)
             return self._opened(answer)
         except asyncio.CancelledError:
-            with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
-                upload = self._opened(await asyncio.shield(starting))
-                if upload is not None:
-                    await upload.give_up()
-            starting.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([starting])
+            await to_its_end(self._give_up(starting))
             raise
+
+    async def _give_up(self, starting: asyncio.Future[Answer]) -> None:
+        with anyio.move_on_after(CLEAN_UP_DEADLINE), suppress(OCIError):
+            upload = self._opened(await asyncio.shield(starting))
+            if upload is not None:
+                await upload.give_up()
+        starting.cancel()
+        await asyncio.wait([starting])
 
     def _opened(self, answer: Answer) -> OpenUpload | None:
         if answer.status != _ACCEPTED:
@@ -297,7 +300,10 @@ class OpenUpload:
 
     async def give_up(self) -> None:
         """Delete the upload. That it fails is no news: the specification lets a registry drop it first."""
-        with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), without_deadline(), suppress(OCIError):
+        await to_its_end(self._given_up())
+
+    async def _given_up(self) -> None:
+        with anyio.move_on_after(CLEAN_UP_DEADLINE), without_deadline(), suppress(OCIError):
             while not await self._cancelled():
                 # distribution is still taking in what it got of a PUT, and moves the offset once more.
                 await self.target.sender.timing.sleep(CLEAN_UP_PAUSE)
