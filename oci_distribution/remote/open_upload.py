@@ -17,7 +17,6 @@ from oci_distribution.content.files import to_its_end
 from oci_distribution.content.sources import PartSource
 from oci_distribution.errors import (
     Attempt,
-    DigestMismatch,
     OCIError,
     ProtocolError,
     RangeInvalid,
@@ -25,11 +24,11 @@ from oci_distribution.errors import (
     ResponseError,
     SizeMismatch,
 )
+from oci_distribution.remote.announced import check_announced
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.endpoints import Endpoint
 from oci_distribution.spec.headers import (
-    DOCKER_CONTENT_DIGEST,
     OCI_CHUNK_MIN_LENGTH,
     parse_chunk_min_length,
     parse_content_length,
@@ -98,7 +97,7 @@ class UploadTarget:
             raise SizeMismatch(f"the registry stored {stored} bytes of {digest}, not {size}").about(
                 answer.context
             )
-        check_digest(answer, digest)
+        check_announced(answer, digest)
 
     async def start(
         self, endpoint: Endpoint, *, digest: Digest | None = None, body: bytes | None = None
@@ -127,7 +126,7 @@ class UploadTarget:
         try:
             answer = await asyncio.shield(starting)
             if answer.status != _ACCEPTED and digest is not None:
-                check_digest(answer, digest)
+                check_announced(answer, digest)
             return self._opened(answer)
         except asyncio.CancelledError:
             await to_its_end(self._give_up(starting))
@@ -195,7 +194,7 @@ class OpenUpload:
     async def put(self, digest: Digest, body: Body | bytes = b"") -> None:
         """Send the rest of the blob, and close the upload (end-6)."""
         endpoint = endpoints.put_upload(self.target.name, self.location, digest)
-        check_digest(await self.target.request(endpoint, body), digest)
+        check_announced(await self.target.request(endpoint, body), digest)
 
     async def stream(self, body: Body) -> None:
         """Send the whole blob in one PATCH."""
@@ -323,14 +322,3 @@ class OpenUpload:
 
     def _move(self, answer: Answer) -> None:
         self.location = self.target.location(answer) or self.location
-
-
-def check_digest(answer: Answer, digest: Digest) -> None:
-    """Compare what the registry says that it stored with what was sent.
-
-    Raises:
-        DigestMismatch: It stored something else.
-    """
-    stored = answer.headers.get(DOCKER_CONTENT_DIGEST)
-    if stored is not None and stored != digest:
-        raise DigestMismatch(f"the registry stored {stored}, not {digest}").about(answer.context)
