@@ -177,12 +177,14 @@ class Registry:
             repository: Name of the repository.
             manifest: What to store; all that it refers to must be there, but its subject.
             tags: Tags that shall point at it; without any it can be had by its digest.
-            if_absent: Whether a tag that points elsewhere shall stay where it is, which is an error then.
-                Registries that ignore `If-None-Match` are asked before, and somebody may come in between.
+            if_absent: Whether a tag that points elsewhere shall stay where it is, which is an error then, and
+                no tag is pushed. The registry is asked for all of them before; where it ignores
+                `If-None-Match`, somebody may come in between.
 
         Raises:
             ManifestBlobUnknown: Something that it refers to is missing.
-            DigestMismatch: The registry says that it stored something else.
+            DigestMismatch: The bytes are not those of the descriptor, or the registry says that it stored
+                something else.
             TagExists: A tag that must not move points elsewhere.
             LimitExceeded: It is longer than `max_manifest`.
             SizeInvalid: It is too long for the registry.
