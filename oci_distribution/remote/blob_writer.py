@@ -145,7 +145,8 @@ class BlobWriter:
         Raises:
             DigestMismatch: It is something else, or the registry stored something else.
             SizeMismatch: It has another length.
-            InvalidArgument: The upload was resumed without a prefix, and no digest is given.
+            InvalidArgument: The upload was resumed without a prefix, and no digest is given; or it is one of
+                another algorithm than the writer's, so that nobody could tell whether it is right.
         """
         sink = self._open_sink
         wanted = expected.digest if isinstance(expected, Descriptor) else expected and Digest(expected)
@@ -153,7 +154,11 @@ class BlobWriter:
         digest = wanted or actual
         if digest is None:
             raise InvalidArgument("an upload that was resumed without a prefix needs the digest to commit")
-        if actual is not None and actual.algorithm == digest.algorithm and actual != digest:
+        if actual is not None and actual.algorithm != digest.algorithm:
+            raise InvalidArgument(
+                f"{digest} cannot be verified by a writer whose algorithm is {actual.algorithm}"
+            )
+        if actual is not None and actual != digest:
             raise DigestMismatch(f"what was written hashes to {actual}, not to {digest}")
         if isinstance(expected, Descriptor) and expected.size != sink.size:
             raise SizeMismatch(f"{sink.size} bytes were written, not the {expected.size} of {digest}")

@@ -88,6 +88,15 @@ async def test_expected_digest(repo: oci.Repository, registry: RunningRegistry) 
         assert (await writer.commit(DIGEST)).digest == DIGEST
 
 
+async def test_expected_digest_of_another_algorithm(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """What was written cannot be compared with it: the writer has to know before."""
+    async with repo.blobs.writer(chunk_size=CHUNK) as writer:
+        await writer.write(DATA)
+        with pytest.raises(oci.InvalidArgument, match="sha256"):
+            await writer.commit(oci.Digest.of(DATA, "sha512"))
+    assert registry.requests.count("PUT") == 0
+
+
 async def test_expected_size(repo: oci.Repository, registry: RunningRegistry) -> None:
     """A descriptor says that, too."""
     blob = oci.Descriptor(media_type="application/x-test", digest=DIGEST, size=3)

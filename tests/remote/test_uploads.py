@@ -442,6 +442,23 @@ async def test_stream_of_a_known_blob(repo: oci.Repository, registry: RunningReg
     assert outcome == (BLOB, oci.PushOutcome.EXISTED)
 
 
+async def test_stream_by_sha512(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """It is hashed as its descriptor wants it, and the registry is told so; other bytes are found out."""
+    blob = BLOB.model_copy(update={"digest": oci.Digest.of(DATA, "sha512")})
+
+    async def pieces(data: bytes) -> AsyncIterator[bytes]:
+        yield data
+
+    with pytest.raises(oci.DigestMismatch):
+        await repo.registry.push_blob("team/app", pieces(DATA[::-1]), descriptor=blob)
+    await repo.registry.push_blob("team/app", pieces(DATA), descriptor=blob)
+
+    assert {request.query for request in registry.requests if request.method == "POST"} == {
+        "digest-algorithm=sha512"
+    }
+    assert await repo.blobs.read(blob) == DATA
+
+
 async def test_blob_of_another_registry_in_chunks(repo: oci.Repository, registry: RunningRegistry) -> None:
     """It is streamed through, each chunk from its own place."""
     async with serve_registry(strict=True) as other, oci.Client() as client:
