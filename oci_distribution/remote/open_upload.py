@@ -80,9 +80,11 @@ class UploadTarget:
         """Send an endpoint, and return an answer that is all headers."""
         return await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER, body=body)
 
-    async def exists(self, digest: Digest) -> bool:
-        """Ask whether the repository holds a blob."""
-        return (await self.request(endpoints.find_blob(self.name, digest))).status == _OK
+    async def exists(self, digest: Digest, size: int) -> bool:
+        """Ask whether the repository holds a blob of so many bytes, as far as it says how many there are."""
+        answer = await self.request(endpoints.find_blob(self.name, digest))
+        stored = parse_content_length(answer.headers.get("Content-Length"))
+        return answer.status == _OK and stored in {None, size}
 
     async def check_stored(self, digest: Digest, size: int) -> None:
         """Make sure that what was put together of many chunks is what was sent.
@@ -277,7 +279,7 @@ class OpenUpload:
                     is_stale = False  # the location may have been; the one that is asked for is not
                 else:
                     await self._wait(error, attempts)
-                if await self.target.exists(digest):
+                if await self.target.exists(digest, self.size):
                     return None
                 await self._held(error, self.size, self.size)
 

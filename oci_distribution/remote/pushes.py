@@ -42,7 +42,7 @@ async def push(
     if chunk_size is not None:
         check_chunk_size(chunk_size)
     if isinstance(data, AsyncIterable) and not isinstance(data, Source):
-        if descriptor is not None and await target.exists(descriptor.digest):
+        if descriptor is not None and await target.exists(descriptor.digest, descriptor.size):
             return descriptor, PushOutcome.EXISTED
         size = CHUNK_SIZE if chunk_size is None else chunk_size
         stream: AsyncIterable[bytes] = data  # pyright: ignore[reportUnknownVariableType] - or a source

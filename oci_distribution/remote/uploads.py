@@ -97,7 +97,7 @@ class Upload:
         if self._small is not None and missed >= SURE_OF_MISSES and missed % SURE_OF_MISSES:
             misses[name] = missed + 1
             return False
-        is_there = await self.target.exists(self.blob.digest)
+        is_there = await self.target.exists(self.blob.digest, self.blob.size)
         misses[name] = 0 if is_there else missed + 1
         return is_there
 
@@ -106,7 +106,7 @@ class Upload:
 
         async def attempt(number: int) -> None:
             # After a failure nobody knows whether the registry had it all (ECR has, ggcr#431).
-            if number > 1 and await self.target.exists(self.blob.digest):
+            if number > 1 and await self.target.exists(self.blob.digest, self.blob.size):
                 return
             await self._send(upload if number == 1 else None)
 

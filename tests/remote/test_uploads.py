@@ -44,6 +44,10 @@ def sent(registry: RunningRegistry) -> list[tuple[str, int]]:
     return found
 
 
+async def pieces_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
 def refuse(registry: RunningRegistry, *methods: str, status: int) -> None:
     for method in methods:
         registry.faults.add(Fault(method=method, path="*/blobs/uploads/*-*", status=status))
@@ -103,6 +107,19 @@ async def test_known_blob_is_not_sent(repo: oci.Repository, registry: RunningReg
     await repo.blobs.push(DATA)
 
     assert sent(registry) == [("HEAD", 0)]
+
+
+async def test_known_blob_of_another_length(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """A descriptor that is wrong about the length is not taken for what is there."""
+    await repo.blobs.push(DATA)
+    longer = BLOB.model_copy(update={"size": BLOB.size + 1})
+
+    assert not await repo.exists(longer)
+    with pytest.raises(oci.SizeMismatch):
+        await repo.registry.push_blob("team/app", lambda: pieces_of(DATA), descriptor=longer)
+    with pytest.raises(oci.SizeMismatch):
+        await repo.registry.push_blob("team/app", pieces_of(DATA), descriptor=longer)
+    assert not registry.app.uploads
 
 
 async def push_many(repo: oci.Repository, registry: RunningRegistry, numbers: Iterable[int]) -> int:
@@ -427,17 +444,13 @@ async def test_stream_that_breaks(
 
 async def test_stream_of_a_known_blob(repo: oci.Repository, registry: RunningRegistry) -> None:
     """It is not read when the blob is there, and found out when it is another."""
-
-    async def pieces(data: bytes) -> AsyncIterator[bytes]:
-        yield data
-
     for wrong, error in ((DATA[::-1], oci.DigestMismatch), (DATA[1:], oci.ContentError)):
         with pytest.raises(error):
-            await repo.registry.push_blob("team/app", pieces(wrong), descriptor=BLOB)
+            await repo.registry.push_blob("team/app", pieces_of(wrong), descriptor=BLOB)
     assert not registry.app.uploads
     await repo.blobs.push(DATA)
 
-    outcome = await repo.registry.push_blob("team/app", pieces(b"never read"), descriptor=BLOB)
+    outcome = await repo.registry.push_blob("team/app", pieces_of(b"never read"), descriptor=BLOB)
 
     assert outcome == (BLOB, oci.PushOutcome.EXISTED)
 
@@ -445,13 +458,9 @@ async def test_stream_of_a_known_blob(repo: oci.Repository, registry: RunningReg
 async def test_stream_by_sha512(repo: oci.Repository, registry: RunningRegistry) -> None:
     """It is hashed as its descriptor wants it, and the registry is told so; other bytes are found out."""
     blob = BLOB.model_copy(update={"digest": oci.Digest.of(DATA, "sha512")})
-
-    async def pieces(data: bytes) -> AsyncIterator[bytes]:
-        yield data
-
     with pytest.raises(oci.DigestMismatch):
-        await repo.registry.push_blob("team/app", pieces(DATA[::-1]), descriptor=blob)
-    await repo.registry.push_blob("team/app", pieces(DATA), descriptor=blob)
+        await repo.registry.push_blob("team/app", pieces_of(DATA[::-1]), descriptor=blob)
+    await repo.registry.push_blob("team/app", pieces_of(DATA), descriptor=blob)
 
     assert {request.query for request in registry.requests if request.method == "POST"} == {
         "digest-algorithm=sha512"
