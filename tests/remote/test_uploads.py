@@ -12,6 +12,7 @@ import oci_distribution as oci
 from oci_distribution.remote import open_upload, uploads
 from oci_distribution.remote.uploads import SURE_OF_MISSES
 from oci_distribution.testing import Fault, RunningRegistry, serve_registry
+from tests.hostile import Exchange, hostile
 
 SMALL = b"a config, say"
 DATA = bytes(range(256)) * 1000
@@ -255,6 +256,34 @@ async def test_registry_that_takes_nothing(repo: oci.Repository, registry: Runni
 
     assert not registry.app.uploads
     assert len(registry.requests) <= 30
+
+
+@pytest.mark.parametrize("status_headers", [[("Range", "0-0")], []])
+@pytest.mark.parametrize("chunk_size", [None, CHUNK])
+async def test_proxy_that_takes_nothing(
+    client: oci.Client, status_headers: list[tuple[str, str]], chunk_size: int | None
+) -> None:
+    """Its web page says no code, and the registry may not say what it holds: too large it is all the same."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        match exchange.method:
+            case "POST":
+                await exchange.answer(202, headers=[("Location", "/v2/team/app/blobs/uploads/1")])
+            case "PUT" | "PATCH":
+                await exchange.answer(413, b"<html>", [("Content-Type", "text/html")])
+            case "GET":
+                await exchange.answer(204, headers=status_headers)
+            case _:
+                await exchange.answer(404)
+
+    async with hostile(script) as server:
+        repo = client.registry(server.url).repository("team/app")
+        with pytest.raises(oci.SizeInvalid, match="413"):
+            await repo.blobs.push(DATA, chunk_size=chunk_size)
+        with pytest.raises(oci.SizeInvalid, match="413"):
+            async with repo.blobs.writer(chunk_size=CHUNK) as writer:
+                await writer.write(DATA)
 
 
 async def test_chunks_when_asked_for(repo: oci.Repository, registry: RunningRegistry) -> None:
