@@ -51,6 +51,8 @@ SMALLEST_CHUNK = 16 << 10
 """Bytes below which no chunk is made smaller: a registry that refuses those refuses chunks."""
 MAX_MISPLACED = 5
 """Places at which a registry may refuse one chunk, and say that it wants another."""
+_FEWEST = 2
+"""Bytes of the smallest chunk: of one byte, registries say the same as of none (`parse_upload_range`)."""
 _OK, _ACCEPTED = 200, 202
 _TOO_LARGE = 413
 _MISPLACED_OR_TOO_LARGE = frozenset({_TOO_LARGE, 416})
@@ -191,7 +193,7 @@ class OpenUpload:
         What a registry wants at least goes before what it took at most: it has to know.
         """
         largest = self.target.learned.largest_chunk
-        return max(wanted if largest is None else min(wanted, largest), self.minimum)
+        return max(wanted if largest is None else min(wanted, largest), self.minimum, _FEWEST)
 
     async def put(self, digest: Digest, body: Body | bytes = b"") -> None:
         """Send the rest of the blob, and close the upload (end-6)."""

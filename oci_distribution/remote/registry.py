@@ -376,7 +376,8 @@ class Registry:
 
         Args:
             repository: Name of the repository.
-            chunk_size: Bytes of each chunk; more where the registry wants more, fewer where it takes no more.
+            chunk_size: Bytes of each chunk, two at least; more where the registry wants more, fewer where it
+                takes no more.
             algorithm: Of the digest: `sha256` or `sha512`.
 
         Raises:

@@ -283,6 +283,18 @@ async def test_resume_without_a_prefix(repo: oci.Repository, registry: RunningRe
     assert await repo.blobs.read(DIGEST) == DATA
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_resume_after_the_smallest_chunk(repo: oci.Repository, count: int) -> None:
+    """It has two bytes: a registry that holds one says the same as one that holds none."""
+    async with repo.blobs.writer(chunk_size=1) as writer:
+        await writer.write(b"abc"[:count])
+        session = await writer.suspend()
+
+    async with repo.blobs.resume(session, prefix=b"abc") as writer:
+        await writer.write(b"abc"[writer.size :])
+        assert (await writer.commit()).digest == oci.Digest.of(b"abc")
+
+
 @pytest.mark.parametrize(
     ("prefix", "error"),
     [(DATA[:150_000], oci.SizeMismatch), (DATA[1:], oci.DigestMismatch), (b"", oci.SizeMismatch)],
