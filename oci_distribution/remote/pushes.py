@@ -15,6 +15,7 @@ from oci_distribution.remote.blob_writer import BlobWriter
 from oci_distribution.remote.open_upload import UploadTarget
 from oci_distribution.remote.uploads import CHUNK_SIZE, SINGLE_POST, Upload, check_chunk_size
 from oci_distribution.spec.digest import DEFAULT_ALGORITHM, Digest
+from oci_distribution.spec.mediatypes import check_media_type
 from oci_distribution.spec.models import Descriptor
 
 __all__ = ["push"]
@@ -41,6 +42,7 @@ async def push(
     """
     if chunk_size is not None:
         check_chunk_size(chunk_size)
+    check_media_type(media_type)
     if isinstance(data, AsyncIterable) and not isinstance(data, Source):
         if descriptor is not None and await target.exists(descriptor.digest, descriptor.size):
             return descriptor, PushOutcome.EXISTED

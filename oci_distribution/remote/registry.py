@@ -354,6 +354,7 @@ class Registry:
             DigestMismatch: The data, or what the registry stored, hashes to something else.
             DigestInvalid: The registry says so.
             SizeMismatch: The data has another length.
+            InvalidMediaType: The media type breaks the grammar.
         """
         target = self._upload_target(repository)
         from_name = mount_name(mount_from, self.host, repository)

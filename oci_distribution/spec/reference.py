@@ -67,7 +67,7 @@ def check_tag(tag: str) -> str:
 
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Return tags that all are such, to be used instead of what was given, which may be iterable only once.
+    """Return `tags`, which may be an iterator, when all of them are tags.
 
     Raises:
         InvalidReference: One breaks the grammar.

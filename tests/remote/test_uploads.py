@@ -497,6 +497,20 @@ async def test_stream_by_sha512(repo: oci.Repository, registry: RunningRegistry)
     assert await repo.blobs.read(blob) == DATA
 
 
+async def test_bad_media_type(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """It is refused before anything is read or sent."""
+    for data in (SMALL, pieces_of(SMALL)):
+        with pytest.raises(oci.InvalidMediaType):
+            await repo.blobs.push(data, media_type="nonsense")
+    assert sent(registry) == []
+
+    async with repo.blobs.writer() as writer:
+        await writer.write(SMALL)
+        with pytest.raises(oci.InvalidMediaType):
+            await writer.commit(media_type="nonsense")
+        assert (await writer.commit()).size == len(SMALL)
+
+
 async def test_blob_of_another_registry_in_chunks(repo: oci.Repository, registry: RunningRegistry) -> None:
     """It is streamed through, each chunk from its own place."""
     async with serve_registry(strict=True) as other, oci.Client() as client:
