@@ -412,6 +412,36 @@ async def test_function_as_source(repo: oci.Repository) -> None:
     assert await repo.blobs.read(BLOB) == DATA
 
 
+async def test_function_in_chunks(repo: oci.Repository) -> None:
+    """It is not called once more for each chunk, to read again what is before it."""
+    calls: list[None] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        calls.append(None)
+        yield DATA
+
+    assert await repo.blobs.push(pieces, chunk_size=CHUNK) == BLOB
+    assert len(calls) == 2
+    assert await repo.blobs.read(BLOB) == DATA
+
+
+@pytest.mark.parametrize("change", [DATA[1:], DATA + b"more", DATA[::-1]])
+async def test_function_in_chunks_that_returns_other_bytes(
+    repo: oci.Repository, registry: RunningRegistry, change: bytes
+) -> None:
+    """The source has changed meanwhile: that is found out before the first chunk."""
+    left = [DATA, change]
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield left.pop(0)
+
+    with pytest.raises(oci.ContentError):
+        await repo.blobs.push(pieces, chunk_size=CHUNK)
+
+    assert registry.requests.count("PATCH") == 0
+    assert not registry.app.uploads
+
+
 async def test_function_that_returns_other_bytes(repo: oci.Repository, registry: RunningRegistry) -> None:
     """The source has changed meanwhile: no blob comes of it."""
     left = [DATA, DATA[1:]]
