@@ -99,6 +99,18 @@ class Manifest:
         raw = json.dumps(head | document, separators=(",", ":"), ensure_ascii=False).encode()
         return cls.parse(raw, content.media_type, digest=Digest.of(raw, algorithm))
 
+    def check(self) -> None:
+        """Make sure that the bytes are those of the descriptor: `dataclasses.replace` can change one alone.
+
+        Raises:
+            DigestMismatch: They hash to something else.
+            SizeMismatch: They have another length.
+        """
+        # A signed manifest of schema 1 hashes to something else, too, and parsing knows why.
+        is_plain = Digest.of(self.raw, self.digest.algorithm) == self.digest
+        if not is_plain or len(self.raw) != self.descriptor.size:
+            self.parse(self.raw, self.media_type, digest=self.digest).verify(self.descriptor)
+
     def verify(self, descriptor: Descriptor) -> Self:
         """Return this manifest if it is what `descriptor` points at.
 
