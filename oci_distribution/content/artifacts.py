@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -276,6 +275,12 @@ async def _pull_directory(
 
 def _put(new: Path, place: Path, old: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists():
-        shutil.move(place, old)
-    new.replace(place)
+    if not place.exists():
+        new.replace(place)
+        return
+    place.replace(old)
+    try:
+        new.replace(place)
+    except BaseException:
+        old.replace(place)
+        raise
