@@ -167,10 +167,10 @@ class Layout:
             InvalidLayout: The directory is something else, or broken.
             StoreError: The operating system refuses.
         """
-        check_tags(tags)
+        tags = check_tags(tags)
         await self._create()
         async with self._lock():
-            await self._in_thread(partial(self._list, manifest, tuple(tags)))
+            await self._in_thread(partial(self._list, manifest, tags))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         with mapped_os_errors(self.path):

@@ -82,7 +82,7 @@ class MemoryStore:
 
     async def push_manifest(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> None:
         """Store a manifest, and let `tags` point at it."""
-        check_tags(tags)
+        tags = check_tags(tags)
         self._manifests[manifest.digest] = manifest
         self._tags |= dict.fromkeys(tags, manifest.digest)
 

@@ -460,9 +460,104 @@ async def test_indexes_need_a_platform(files: Path, tmp_path: Path) -> None:
     assert found.name == "program-arm64"
 
 
+async def test_iterators_are_taken(files: Path) -> None:
+    """Files and tags may be what can be read once."""
+    store = oci.MemoryStore()
+    await oci.push_files(store, iter([files / "note.txt"]), tags=iter(["v1", "v2"]))
+
+    assert [tag async for tag in store.tags()] == ["v1", "v2"]
+
+
+async def test_a_directory_may_be_a_link(files: Path, tmp_path: Path) -> None:
+    """What it leads to is pushed, under the link's name."""
+    (files / "link").symlink_to("tree")
+    store = oci.MemoryStore()
+    await oci.push_files(store, [files / "link"], tags=["v1"])
+    await oci.pull_files(store, "v1", tmp_path / "out")
+
+    assert names_below(tmp_path / "out" / "link") == names_below(files / "tree")
+
+
+@pytest.mark.parametrize(
+    "target", ["/etc/hosts", "../../note.txt", "../../tree/run", "up/../note.txt", "loop", "0"]
+)
+async def test_links_that_nobody_could_unpack(target: str, files: Path) -> None:
+    """Those that lead out of their directory, on whatever way, or nowhere, are found before anything goes."""
+    sub = files / "tree" / "sub"
+    (sub / "up").symlink_to("..")
+    (sub / "odd").symlink_to(target)
+    (sub / "loop").symlink_to("loop" if target == "loop" else "same")
+    for number in range(300 if target == "0" else 0):
+        (sub / str(number)).symlink_to(str(number + 1))
+    store = oci.MemoryStore()
+
+    with pytest.raises(oci.InvalidArgument, match="cannot be packed"):
+        await oci.push_files(store, [files / "note.txt", files / "tree"])
+
+    assert repr(store) == "<MemoryStore with 0 manifests and 0 blobs>"
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\nb"])
+async def test_names_that_nobody_could_unpack(name: str, files: Path) -> None:
+    """A name that is another one elsewhere is found before anything is pushed."""
+    (files / "tree" / "sub" / name).touch()
+    store = oci.MemoryStore()
+
+    with pytest.raises(oci.InvalidArgument, match="cannot be packed"):
+        await oci.push_files(store, [files / "note.txt", files / "tree"])
+
+    assert repr(store) == "<MemoryStore with 0 manifests and 0 blobs>"
+
+
+async def test_links_within_the_directory(files: Path, tmp_path: Path) -> None:
+    """They may lead anywhere in it, through each other and up, and to what is not there."""
+    links = {"up": "..", "far": "up/sub/up/run", "nothing": "up/missing"}
+    for name, target in links.items():
+        (files / "tree" / "sub" / name).symlink_to(target)
+    store = oci.MemoryStore()
+    await oci.push_files(store, [files / "tree"], tags=["v1"])
+    await oci.pull_files(store, "v1", tmp_path / "out")
+
+    pulled = tmp_path / "out" / "tree" / "sub"
+    assert {name: str((pulled / name).readlink()) for name in links} == links
+    assert (pulled / "far").read_text() == "#!/bin/sh\n"
+
+
+async def test_a_pipe_is_no_file(files: Path) -> None:
+    """To read it would wait for ever, in a thread that nobody can stop."""
+    os.mkfifo(files / "pipe")
+    store = oci.MemoryStore()
+
+    with pytest.raises(oci.StoreError, match="no regular file"):
+        await oci.push_files(store, [files / "note.txt", files / "pipe"])
+
+    assert repr(store) == "<MemoryStore with 0 manifests and 0 blobs>"
+
+
+async def test_what_cannot_be_listed_is_not_left_out(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that nobody may look into is an error, and not an empty one."""
+    scan = os.scandir
+
+    def refusing(path: str) -> object:
+        if Path(path).name == "sub":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(oci.StoreError, match="Permission denied"):
+        await oci.push_files(oci.MemoryStore(), [files / "tree"])
+
+
 async def test_bad_arguments(files: Path, tmp_path: Path) -> None:
     """Found before anything is pushed."""
     store = oci.MemoryStore()
+    (files / "caf\udce9").touch()
+    with pytest.raises(oci.InvalidArgument, match="UTF-8"):
+        await oci.push_files(store, [files / "note.txt", files / "caf\udce9"])
+    with pytest.raises(oci.InvalidArgument, match="UTF-8"):
+        await oci.push_files(store, [oci.ArtifactFile(files / "note.txt", annotations={"a": "\ud800"})])
+    with pytest.raises(oci.InvalidReference):
+        await oci.push_files(store, [files / "note.txt"], tags=["bad tag"])
     with pytest.raises(oci.StoreError, match="missing"):
         await oci.push_files(store, [files / "note.txt", files / "missing"])
     with pytest.raises(TypeError, match="sequence"):

@@ -173,6 +173,15 @@ async def test_a_manifest_is_its_bytes(store: AnyStore) -> None:
     assert [tag async for tag in store.tags()] == ["latest", "v1"]
 
 
+async def test_tags_may_be_an_iterator(store: AnyStore) -> None:
+    """All are set, and none is lost to a check."""
+    manifest = oci.Manifest.of(oci.ImageIndex())
+
+    await store.push_manifest(manifest, tags=(tag for tag in ("v1", "v2")))  # type: ignore[arg-type]
+
+    assert [tag async for tag in store.tags()] == ["v1", "v2"]
+
+
 async def test_a_tag_moves(store: AnyStore) -> None:
     """The tag names the new manifest; the old one is still there for those who have its digest."""
     old = await push_image(store, [b"old"], tag="v1")
