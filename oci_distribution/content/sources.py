@@ -24,6 +24,7 @@ __all__ = [
     "SourceLike",
     "as_source",
     "describe",
+    "held_data",
     "iterating",
     "read_all",
     "verified",
@@ -281,6 +282,14 @@ def check(hasher: Hasher, descriptor: Descriptor) -> None:
         raise SizeMismatch(f"{descriptor.digest} has {hasher.size} bytes, not {descriptor.size}")
     if (actual := hasher.digest()) != descriptor.digest:
         raise DigestMismatch(f"content hashes to {actual}, not to {descriptor.digest}")
+
+
+def held_data(descriptor: Descriptor) -> bytes | None:
+    """Return content that a descriptor holds itself, if it is what the descriptor says."""
+    data = descriptor.inline_data
+    if data is None or len(data) != descriptor.size:
+        return None
+    return data if Digest.of(data, descriptor.digest.algorithm) == descriptor.digest else None
 
 
 async def read_all(stream: AsyncIterator[bytes]) -> bytes:
