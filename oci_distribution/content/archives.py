@@ -190,7 +190,8 @@ def unpack_directory(
         target: The directory, which is made.
         name: What the directory is called in the archive; nothing else may be in there.
         digest: That of the tar file in it; None where nobody said.
-        limit: Bytes that it may unpack to: a small archive can hold very much.
+        limit: Bytes that it may unpack to: a small archive can hold very much. What is said of each member
+            counts, too, and a hard link as what it leads to.
 
     Raises:
         ContentError: It is damaged, or something in it would be outside of the directory.
@@ -235,7 +236,7 @@ class _Packed:
         self.hasher = Hasher()
         self._file = file
         self._limit = limit
-        self._copied = 0
+        self._made = 0
         self.expect_header()
 
     def expect_header(self) -> None:
@@ -246,9 +247,9 @@ class _Packed:
         """Expect as much as comes."""
         self._header_end = None
 
-    def count_copy(self, size: int) -> None:
-        """Count what was in the archive once, and is unpacked once more."""
-        self._copied += size
+    def count(self, size: int) -> None:
+        """Count what is made besides that which comes."""
+        self._made += size
         self._check()
 
     def read(self, size: int = -1) -> bytes:
@@ -261,7 +262,7 @@ class _Packed:
         return data
 
     def _check(self) -> None:
-        if self.hasher.size + self._copied > self._limit:
+        if self.hasher.size + self._made > self._limit:
             raise LimitExceeded(f"the archive unpacks to more than {self._limit} bytes")
         if self._header_end is not None and self.hasher.size > self._header_end:
             raise LimitExceeded(f"the archive has a header of more than {MAX_HEADER} bytes")
@@ -300,7 +301,7 @@ class _Directory:
         if member.issparse():
             raise ContentError(f"{path.name!r} is a file with holes, which may be of any size")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make(path.parent)
             if member.isdir():
                 path.mkdir(exist_ok=True)
             elif member.isfile():
@@ -309,7 +310,7 @@ class _Directory:
                 _write(source, path, member)
             elif member.islnk():
                 original = self._inside(member.linkname)
-                self._packed.count_copy(original.stat().st_size)
+                self._packed.count(original.stat().st_size)
                 with original.open("rb") as source:
                     _write(source, path, member)
             elif member.issym():
@@ -318,6 +319,12 @@ class _Directory:
                 raise ContentError(f"{member.name!r} is no file, directory or link")
         except (FileExistsError, NotADirectoryError, IsADirectoryError, FileNotFoundError) as error:
             raise ContentError(f"{member.name!r} does not fit to what came before it") from error
+
+    def _make(self, directory: Path) -> None:
+        """Make a directory that the archive does not list, and count it as if it did."""
+        if not directory.is_dir():
+            self._packed.count(tarfile.BLOCKSIZE * len(directory.relative_to(self._target).parts))
+            directory.mkdir(parents=True)
 
     def _inside(self, path: str) -> Path:
         try:

@@ -316,9 +316,15 @@ def copies(tar: tarfile.TarFile) -> None:
         member(f"d/{number}", tarfile.LNKTYPE, "d/file")(tar)
 
 
-@pytest.mark.parametrize("make", [sparse, copies])
+def deep(tar: tarfile.TarFile) -> None:
+    """Make a hundred files, each two hundred directories deep."""
+    for number in range(100):
+        member(f"d/{number}/" + "a/" * 200 + "b")(tar)
+
+
+@pytest.mark.parametrize("make", [sparse, copies, deep])
 async def test_more_comes_out_than_is_in_the_archive(make: Make, tmp_path: Path) -> None:
-    """Holes and hard links take no place in an archive, and would on the disk."""
+    """Holes, hard links and directories need no place in an archive, and do on the disk."""
     store = oci.MemoryStore()
     await push_layers(store, [("d", DIRECTORY, archive(make))])
 
