@@ -10,7 +10,7 @@ from pathlib import Path
 from oci_distribution.content.files import in_thread, mapped_os_errors, read_bounded
 from oci_distribution.content.protocols import PushOutcome, Source
 from oci_distribution.content.sources import FileSource, SourceLike, as_source, describe, iterating
-from oci_distribution.errors import DigestMismatch
+from oci_distribution.errors import DigestMismatch, LimitExceeded
 from oci_distribution.remote.blob_writer import BlobWriter
 from oci_distribution.remote.open_upload import UploadTarget
 from oci_distribution.remote.uploads import CHUNK_SIZE, SINGLE_POST, Upload, check_chunk_size
@@ -67,8 +67,11 @@ async def _in_memory_if_small(path: Path) -> bytes | Path:
     """Return what a small file holds: to read it twice, in threads, costs more than to send it."""
     if FileSource(path).size > SINGLE_POST:
         return path
-    with mapped_os_errors(path):
-        return await in_thread(partial(read_bounded, path, SINGLE_POST))
+    try:
+        with mapped_os_errors(path):
+            return await in_thread(partial(read_bounded, path, SINGLE_POST))
+    except LimitExceeded:
+        return path  # it has grown meanwhile
 
 
 def _check(data: bytes | bytearray | memoryview, blob: Descriptor) -> None:

@@ -9,7 +9,14 @@ from typing import Any, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
-from oci_distribution.errors import DigestMismatch, InvalidManifest, InvalidMediaType, NotFound, SizeMismatch
+from oci_distribution.errors import (
+    DigestMismatch,
+    InvalidArgument,
+    InvalidManifest,
+    InvalidMediaType,
+    NotFound,
+    SizeMismatch,
+)
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.mediatypes import MediaType, check_media_type, is_index
 from oci_distribution.spec.models import (
@@ -91,12 +98,18 @@ class Manifest:
         Args:
             content: The model; empty fields are left out.
             algorithm: Of the digest; only sha256 is understood everywhere.
+
+        Raises:
+            InvalidArgument: A text in it has a half of a character, so that no UTF-8 can be made of it.
         """
         head: dict[str, Any] = {"schemaVersion": 2, "mediaType": content.media_type}
         document = content.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         # Required, and so there even when it is empty.
         document.setdefault("manifests" if isinstance(content, ImageIndex) else "layers", [])
-        raw = json.dumps(head | document, separators=(",", ":"), ensure_ascii=False).encode()
+        try:
+            raw = json.dumps(head | document, separators=(",", ":"), ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InvalidArgument(f"no UTF-8 can be made of the manifest: {error.reason}") from None
         return cls.parse(raw, content.media_type, digest=Digest.of(raw, algorithm))
 
     def check(self) -> None:

@@ -82,6 +82,18 @@ async def test_sha512_is_a_digest_like_the_other(store: AnyStore) -> None:
     assert await read(store, blob) == b"x"
 
 
+@pytest.mark.parametrize("start", [0, 2])
+async def test_content_may_be_in_its_descriptor(store: AnyStore, start: int) -> None:
+    """Then nobody has to have it; what the descriptor holds and is something else does not count."""
+    blob = oci.Descriptor(media_type="a/b", digest=oci.Digest.of(b"inline"), size=6, data="aW5saW5l")
+
+    async with store.open_blob(blob, start=start) as stream:
+        assert b"".join([piece async for piece in stream]) == b"inline"[start:]
+    for wrong in ("b3RoZXI=", "b3RoZXJz", "no base64"):
+        with pytest.raises(oci.NotFound):
+            await read(store, blob.model_copy(update={"data": wrong}))
+
+
 async def test_what_is_there_is_not_opened(store: AnyStore) -> None:
     """A second push costs a look, and no read."""
     await store.push_blob(BLOB, Pieces(DATA))
@@ -172,6 +184,15 @@ async def test_a_manifest_is_its_bytes(store: AnyStore) -> None:
         assert (await store.fetch_manifest(reference)).raw == raw
     assert await store.exists(manifest.descriptor)
     assert [tag async for tag in store.tags()] == ["latest", "v1"]
+
+
+async def test_tags_may_be_an_iterator(store: AnyStore) -> None:
+    """All are set, and none is lost to a check."""
+    manifest = oci.Manifest.of(oci.ImageIndex())
+
+    await store.push_manifest(manifest, tags=(tag for tag in ("v1", "v2")))  # type: ignore[arg-type]
+
+    assert [tag async for tag in store.tags()] == ["v1", "v2"]
 
 
 async def test_a_tag_moves(store: AnyStore) -> None:
