@@ -121,12 +121,15 @@ class BlobReader:
             msg = "this reader was opened before: ask for a new one"
             raise RuntimeError(msg)
         body = self._body = self._bodies(self._position, self._stop)
-        is_empty = self._position == (self._stop if self._stop is not None else self._size_if_known())
+        size = self._size_if_known()
+        is_empty = self._position == (size if self._stop is None else self._stop)
         try:
-            # An empty part needs no request; an empty blob does, since it could not be there.
-            if not is_empty or self._position == 0:
+            # An empty part of a blob whose size is known needs no request; an empty blob does, since it could
+            # not be there.
+            if not (is_empty and size):
                 answer = await body.open()
                 self._blob = _described(self._blob, answer)
+                _check_range(self._position, self._stop, self._blob.size)
         except BaseException:
             await self.aclose()
             raise
