@@ -77,7 +77,14 @@ async def resume(open_at: Callable[[int], BlobReader], blob: Descriptor, path: P
             # Nothing was there, or it was damaged meanwhile: from the start.
             await _fill(open_at, blob, part, blob.digest.hasher())
         with mapped_os_errors(path):
-            await in_thread(partial(part.replace, path))
+            await in_thread(partial(_publish, part, path, blob.size))
+
+
+def _publish(part: Path, path: Path, size: int) -> None:
+    # What was hashed is what we wrote. Where somebody removed our lock, another has written to it, too.
+    if part.stat().st_size != size:
+        raise StoreError(f"{part} was changed by somebody else while it was downloaded")
+    part.replace(path)
 
 
 async def _rehashed(part: Path, blob: Descriptor) -> Hasher:
