@@ -40,7 +40,8 @@ __all__ = ["BlobBody", "whole_length"]
 PROGRESS = 1 << 20
 """Bytes after which a break counts as the first again: by one at a time a registry could keep us for ever."""
 LEAST_PART = 1 << 16
-"""Bytes that a registry must serve of a range that it cuts short (RFC 9110 section 14.2 lets it), to be asked on."""
+"""Bytes that a registry must serve of a range that it cuts short, as it may (RFC 9110 section 15.3.7), to be
+asked for the rest."""
 
 
 class BlobBody:

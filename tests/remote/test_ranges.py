@@ -222,7 +222,7 @@ async def _serve_a_little(exchange: Exchange) -> None:
 async def test_a_registry_that_serves_less_than_the_range(
     client: oci.Client, start: int, stop: int | None
 ) -> None:
-    """It may (RFC 9110 section 14.2), and is asked for the rest, after a break, too."""
+    """It may (RFC 9110 section 15.3.7), and is asked for the rest, after a break, too."""
     async with (
         hostile(_serve_a_little) as server,
         client.registry(server.url).get_blob("a", BLOB, start=start, stop=stop) as reader,
