@@ -288,17 +288,36 @@ async def test_an_artifact_has_no_platform(repo: oci.Repository) -> None:
 
 
 async def test_an_index_in_an_index(repo: oci.Repository) -> None:
-    """Indexes are followed as far as they go, within reason."""
+    """Indexes are followed as far as they go, within reason, whether they say what they are for or not."""
     images = await push_platforms(repo, "linux/arm64")
-    for depth in range(1, 6):
-        inner = (await repo.manifests.get(f"v{depth}")).descriptor
-        entry = inner.model_copy(update={"platform": parse_platform("linux/arm64")})
+    for depth in range(1, 17):
+        entry = (await repo.manifests.get(f"v{depth}")).descriptor
+        if depth % 2:
+            entry = entry.model_copy(update={"platform": parse_platform("linux/arm64")})
         outer = oci.Manifest.of(oci.ImageIndex(manifests=(entry,)))
         await repo.manifests.push(outer, tags=[f"v{depth + 1}"])
 
-    assert await repo.manifests.get("v3", platform="linux/arm64") == images["linux/arm64"]
-    with pytest.raises(oci.InvalidManifest, match="deep"):
-        await repo.manifests.get("v5", platform="linux/arm64")
+    assert await repo.manifests.get("v16", platform="linux/arm64") == images["linux/arm64"]
+    with pytest.raises(oci.InvalidManifest, match="more than 16 indexes"):
+        await repo.manifests.get("v17", platform="linux/arm64")
+
+
+async def test_several_indexes_in_an_index(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """They are looked into in order, until one has an image; where the index has one itself, that is it."""
+    image = (await push_platforms(repo, "windows/amd64"))["windows/amd64"]
+    inner = [(await repo.manifests.get("v1")).descriptor]
+    wanted = (await push_platforms(repo, "linux/arm64"))["linux/arm64"]
+    inner.append((await repo.manifests.get("v1")).descriptor)
+    entry = image.descriptor.model_copy(update={"platform": parse_platform("windows/amd64")})
+    await repo.manifests.push(oci.Manifest.of(oci.ImageIndex(manifests=(*inner, entry))), tags=["v2"])
+    registry.requests.clear()
+
+    assert await repo.manifests.get("v2", platform="linux/arm64") == wanted
+    assert len(registry.requests) == 4
+    assert await repo.manifests.get("v2", platform="windows/amd64") == image
+    assert len(registry.requests) == 6
+    with pytest.raises(oci.NotFound, match="nothing for linux/s390x"):
+        await repo.manifests.get("v2", platform="linux/s390x")
 
 
 async def test_a_bad_platform_never_leaves(repo: oci.Repository, registry: RunningRegistry) -> None:
