@@ -36,6 +36,7 @@ from oci_distribution.auth.token_server import (
     identity_of,
     realm_url,
 )
+from oci_distribution.auth.wanted_scopes import Need, WantedScopes
 from oci_distribution.errors import CredentialError, RequestError, TokenError, printable, redact_url
 from oci_distribution.events import TokenReceived, TokenRequested, emit
 from oci_distribution.spec.urls import Origin
@@ -44,26 +45,6 @@ __all__ = ["Authorizer", "TokenFetch", "TokenOptions", "TokenRequest", "TokenRes
 
 CREDENTIAL_LIFETIME = 60.0
 """Seconds after which the provider is asked again: a helper costs a process, and a login may be new."""
-
-REFUSED_LIFETIME = 600.0
-"""Seconds for which what was refused is not asked for: somebody may be let in meanwhile."""
-
-MAX_SCOPE = 8 << 10
-"""Characters of a challenge's scope that we take in: it is remembered, and it goes into a URL."""
-
-
-class _Need(NamedTuple):
-    """What a request must be let in for."""
-
-    origin: Origin
-    registry: str
-    scope: str
-    desired: str
-
-    @property
-    def whose(self) -> tuple[str, str | None]:
-        """What the provider is asked for: credentials may differ between a registry's repositories."""
-        return self.registry, Scope.parse(self.scope).repository
 
 
 class _Terms(NamedTuple):
@@ -78,6 +59,14 @@ class _Known(NamedTuple):
 
     credential: Credential
     expires_at: float
+
+
+class _Told(NamedTuple):
+    """A token that `Authorization` was made of: whether it was new then, and made for somebody."""
+
+    value: str
+    is_new: bool
+    is_somebodys: bool
 
 
 class _Group(NamedTuple):
@@ -117,14 +106,10 @@ class Authorizer(Unpicklable):
     _token_flights: SingleFlight[TokenKey, Token] = field(init=False)
     _credential_flights: SingleFlight[tuple[str, str | None], _Known] = field(init=False)
     _credentials: Recent[tuple[str, str | None], _Known] = field(init=False)
-    _ready: Recent[_Need, Token] = field(init=False)
+    _ready: Recent[Need, Token] = field(init=False)
     """Whole values of `Authorization`, so that a warm request costs one look-up."""
-    _made: Recent[_Need, str] = field(init=False)
-    """The newest of these that were tokens, made for somebody."""
-    _wider: Recent[tuple[Origin, Scope], Scope] = field(init=False)
-    """What to ask for where a registry said that our own idea of the scope was not enough."""
-    _narrowed: Recent[_Need, float] = field(init=False)
-    """Until when only what is required is asked for, because the desired scope was refused."""
+    _told: Recent[Need, _Told] = field(init=False)
+    _wanted: WantedScopes = field(init=False)
     _widest: Recent[_Group, Scope] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,8 +124,8 @@ class Authorizer(Unpicklable):
         """
         # New objects: who is at work with the old credentials writes into the old ones.
         self._credential_flights = SingleFlight()
-        self._credentials, self._ready, self._made = Recent(), Recent(), Recent()
-        self._wider, self._narrowed = Recent(), Recent()
+        self._credentials, self._ready, self._told = Recent(), Recent(), Recent()
+        self._wanted = WantedScopes(self.clock)
 
     async def authorize(
         self, origin: Origin, registry: str, scope: str, *, desired: str = "", lasting: bool = False
@@ -160,7 +145,7 @@ class Authorizer(Unpicklable):
             CredentialError: Where credentials are kept is broken.
             RequestError: The token server refused or failed.
         """
-        need = _Need(origin, registry, scope, desired)
+        need = Need(origin, registry, scope, desired)
         ready = self._ready.get(need)
         if ready is not None and ready.serves(self.clock(), lasting=lasting):
             return ready.value
@@ -171,7 +156,7 @@ class Authorizer(Unpicklable):
             await self._credential(need)
             return None
         try:
-            return await self._value(need, challenge, self._asked(need), _Terms(lasting=lasting))
+            return await self._value(need, challenge, self._wanted.asked(need), _Terms(lasting=lasting))
         except RequestError:
             if ready is not None and ready.serves(self.clock()):
                 # It was to be renewed before its time, and is good enough.
@@ -202,7 +187,8 @@ class Authorizer(Unpicklable):
             desired: What it goes better with, and does without where that is refused.
             again: Whether `sent` is what this method returned for this request: then a new token that is
                 refused means no, and another answer is only for a registry that wants a wider scope, for a
-                token that ended while the request waited, and for one without the desired scope.
+                token that was not new or ended while the request waited, and for the desired scope, which
+                may have been too much.
 
         Raises:
             TokenError: The token server refused or failed.
@@ -212,13 +198,15 @@ class Authorizer(Unpicklable):
         await self._remember(origin, challenge)
         if challenge is None:
             return None
-        need = _Need(origin, registry, scope, desired)
+        need = Need(origin, registry, scope, desired)
         has_ended = sent is not None and self._forget_value(need, sent)
-        wanted, is_wider = self._wanted(need, challenge)
-        if again and not (is_wider or has_ended):
-            if not self._narrow(need):
+        wanted, is_wider = self._wanted.named(need, challenge)
+        told = self._told.get(need)
+        is_old = has_ended or (told is not None and told.value == sent and not told.is_new)
+        if again and not (is_wider or is_old):
+            if not self._wanted.narrow(need):
                 return None
-            wanted = self._asked(need)
+            wanted = self._wanted.asked(need)
         value = await self._value(need, challenge, wanted, _Terms(rejected=sent))
         return value if value != sent else None
 
@@ -237,7 +225,8 @@ class Authorizer(Unpicklable):
             sent: What `answer` returned for the request, and was refused, if it returned anything.
             desired: What it goes better with.
         """
-        return sent is not None and self._made.get(_Need(origin, registry, scope, desired)) == sent
+        told = self._told.get(Need(origin, registry, scope, desired))
+        return told == (sent, True, True)
 
     async def _remember(self, origin: Origin, challenge: Challenge | None) -> None:
         if self.challenge_cache is None:
@@ -247,7 +236,7 @@ class Authorizer(Unpicklable):
         else:
             await self.challenge_cache.set(origin, challenge.lasting())
 
-    def _forget_value(self, need: _Need, sent: str) -> bool:
+    def _forget_value(self, need: Need, sent: str) -> bool:
         """Do not send `sent` again, and return whether it had ended by our own clock."""
         # Somebody may have logged in since.
         self._credentials.discard(need.whose)
@@ -257,43 +246,8 @@ class Authorizer(Unpicklable):
         self._ready.discard(need)
         return not ready.serves(self.clock())
 
-    def _wanted(self, need: _Need, challenge: Challenge) -> tuple[Scope, bool]:
-        """Return what to ask a token for, and whether that is more than we asked for until now."""
-        named = challenge.parameters.get("scope", "")
-        theirs = Scope.parse(named if len(named) <= MAX_SCOPE else "").without(Scope.parse(need.desired))
-        is_wider = challenge.parameters.get("error") == "insufficient_scope" and not self._asked(need).covers(
-            theirs
-        )
-        if not need.scope:
-            # Requests without a scope of their own have nothing in common that could be remembered.
-            return theirs, is_wider
-        if is_wider:
-            ours = Scope.parse(need.scope)
-            self._wider.set((need.origin, ours), ours | theirs)
-        return self._asked(need), is_wider
-
-    def _required(self, need: _Need) -> Scope:
-        """Return what a request does not go without, as far as we know."""
-        ours = Scope.parse(need.scope)
-        return self._wider.get((need.origin, ours)) or ours
-
-    def _asked(self, need: _Need) -> Scope:
-        """Return what to ask a token for, as far as we know."""
-        required = self._required(need)
-        return required | Scope.parse(need.desired) if self._is_desiring(need) else required
-
-    def _is_desiring(self, need: _Need) -> bool:
-        return bool(need.desired) and (self._narrowed.get(need) or 0.0) <= self.clock()
-
-    def _narrow(self, need: _Need) -> bool:
-        """Do without the desired scope from now on; return whether that makes a difference."""
-        if not self._is_desiring(need):
-            return False
-        self._narrowed.set(need, self.clock() + REFUSED_LIFETIME)
-        return True
-
-    async def _value(self, need: _Need, challenge: Challenge, wanted: Scope, terms: _Terms) -> str | None:
-        ready_values, made = self._ready, self._made
+    async def _value(self, need: Need, challenge: Challenge, wanted: Scope, terms: _Terms) -> str | None:
+        ready_values, told = self._ready, self._told
         credential, expires_at = await self._credential(need)
         if challenge.scheme == "basic":
             if not credential.password:
@@ -302,10 +256,11 @@ class Authorizer(Unpicklable):
         elif credential.registry_token:
             ready = Token(f"Bearer {credential.registry_token}", expires_at)
         else:
-            token = await self._bearer(need, challenge, wanted, credential, terms)
+            token, is_new = await self._bearer(need, challenge, wanted, credential, terms)
             ready = replace(token, value=f"Bearer {token.value}")
-            if not credential.is_anonymous:
-                made.set(need, ready.value)
+            before = told.get(need)
+            if before is None or before.value != ready.value:
+                told.set(need, _Told(ready.value, is_new, not credential.is_anonymous))
         # What a challenge named for a request without a scope of its own is not for the next such request.
         is_ours = bool(need.scope) or not wanted
         if is_ours and self.challenge_cache is not None and self.token_cache is not None:
@@ -313,9 +268,9 @@ class Authorizer(Unpicklable):
         return ready.value
 
     async def _bearer(
-        self, need: _Need, challenge: Challenge, wanted: Scope, credential: Credential, terms: _Terms
-    ) -> Token:
-        """Return a token; one for what is required alone where the token server refuses the whole."""
+        self, need: Need, challenge: Challenge, wanted: Scope, credential: Credential, terms: _Terms
+    ) -> tuple[Token, bool]:
+        """Return a token, and whether it is new: for what is required alone where the whole is refused."""
         named = challenge.parameters
         realm = realm_url(need.origin, need.registry, named.get("realm", ""), trusted=self.trusted_origins)
         identity = await self._identity(credential)
@@ -325,12 +280,12 @@ class Authorizer(Unpicklable):
         except TokenError as error:
             # Somebody may log in before the next request.
             self._credentials.discard(need.whose)
-            if error.status not in REFUSALS or not self._is_desiring(need):
+            if error.status not in REFUSALS or not self._wanted.is_desiring(need):
                 raise
-        required = replace(key, scope=self._required(need))
-        token = await self._token(required, need.registry, credential, terms)
-        self._narrow(need)
-        return token
+        required = replace(key, scope=self._wanted.required(need))
+        found = await self._token(required, need.registry, credential, terms)
+        self._wanted.narrow(need)
+        return found
 
     async def _identity(self, credential: Credential) -> str:
         cache = self.token_cache
@@ -340,7 +295,7 @@ class Authorizer(Unpicklable):
             else identity_of(credential)
         )
 
-    async def _credential(self, need: _Need) -> _Known:
+    async def _credential(self, need: Need) -> _Known:
         credentials, whose = self._credentials, need.whose
         known = credentials.get(whose)
         if known is not None and known.expires_at > self.clock():
@@ -359,10 +314,13 @@ class Authorizer(Unpicklable):
 
         return await self._credential_flights.run(whose, ask)
 
-    async def _token(self, key: TokenKey, registry: str, credential: Credential, terms: _Terms) -> Token:
+    async def _token(
+        self, key: TokenKey, registry: str, credential: Credential, terms: _Terms
+    ) -> tuple[Token, bool]:
+        """Return a token that we have, or a new one, and whether it is new."""
         cached = await self._cached(key, terms)
         if cached is not None:
-            return cached
+            return cached, False
 
         async def fetch() -> Token:
             scope = printable(str(key.scope))
@@ -377,7 +335,7 @@ class Authorizer(Unpicklable):
                     self._widest.set(_Group.of(key), key.scope)
             return token
 
-        return await self._token_flights.run(key, fetch)
+        return await self._token_flights.run(key, fetch), True
 
     async def _cached(self, key: TokenKey, terms: _Terms) -> Token | None:
         """Return a token that we have; whatever has ended or was rejected is dropped on the way.

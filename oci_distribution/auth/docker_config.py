@@ -124,6 +124,8 @@ class AuthFile(BaseModel):
     ) -> Credential:
         """Return the credential for a registry; anonymous when there is none.
 
+        The registry's own helper is asked first, then the entries, then the store of all registries.
+
         Args:
             host: Canonical name of the registry.
             repository: The repository that is asked for, if it is one.
@@ -132,27 +134,29 @@ class AuthFile(BaseModel):
         Raises:
             CredentialError: An entry is broken, or a helper fails.
         """
-        found = await self._helped(host, ask)
-        return self._stored(host, repository) if found.is_anonymous else found
+        own = self._own_helper(host)
+        if own:
+            found = await self._helped(own, host, ask)
+            return self._stored(host, repository) if found.is_anonymous else found
+        found = self._stored(host, repository)
+        # An empty name says that this registry has no helper, not even the store.
+        if not found.is_anonymous or own is not None or not self.creds_store:
+            return found
+        return await self._helped(self.creds_store, host, ask)
 
-    async def _helped(self, host: str, ask: AskHelper) -> Credential:
-        """Ask the helper of this registry, else the store of all registries."""
-        name = self.helper(host)
-        if not name:
-            return ANONYMOUS
+    async def _helped(self, name: str, host: str, ask: AskHelper) -> Credential:
         path = find_helper(name)
         if path is not None:
             return await ask(path, server_of(host))
-        if self._own_helper(host):
+        if name == self._own_helper(host):
             raise CredentialError(f"docker-credential-{name}, the helper for {host}, is not on PATH")
         # A store that is not installed here holds nothing here: docker's files travel between machines.
         return ANONYMOUS
 
     def helper(self, host: str) -> str | None:
-        """Return the name of the helper that keeps a registry's credential, if one does."""
+        """Return the name of the helper that a login gives a registry's credential to, if there is one."""
         own = self._own_helper(host)
-        # An empty name says that this registry has no helper, not even the store.
-        return self.creds_store if own is None else own
+        return (self.creds_store if own is None else own) or None
 
     def _own_helper(self, host: str) -> str | None:
         return next((name for _, name in matching(self.cred_helpers, host_keys(host))), None)

@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oci_distribution.auth.cache import Recent, Token, TokenKey
 from oci_distribution.auth.credentials import Credential, Unpicklable
-from oci_distribution.auth.private_files import locked, read_file, replace_file
+from oci_distribution.auth.private_files import in_thread, locked, read_file, replace_file
 from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.auth.token_server import identity_of
 
@@ -85,7 +84,8 @@ class FileTokenCache:
 
     Args:
         path: Of the file, which is made with its folder when it is needed, with the modes 0600 and 0700. An
-            empty file whose name ends with `.lock` stands beside it.
+            empty file whose name ends with `.lock` stands beside it. Take a folder that only you may write
+            to, and not /tmp.
         capacity: Tokens that it keeps; the oldest go first.
         clock: Monotonic seconds, those of the `Authorizer`.
         now: Seconds since 1970. When they go back, tokens from the future are not used.
@@ -114,14 +114,14 @@ class FileTokenCache:
         """Return a name for who has this credential: the same in every process, empty for nobody."""
         if credential.is_anonymous:
             return ""
-        key = (await anyio.to_thread.run_sync(self._established)).key
+        key = (await in_thread(self._established)).key
         whose = key, identity_of(credential)
         known = self._identities.get(whose)
         if known is not None:
             return known
 
         async def compute() -> str:
-            name = await anyio.to_thread.run_sync(_slow_name, credential, bytes.fromhex(key))
+            name = await in_thread(lambda: _slow_name(credential, bytes.fromhex(key)))
             self._identities.set(whose, name)
             return name
 
@@ -129,7 +129,7 @@ class FileTokenCache:
 
     async def get(self, key: TokenKey) -> Token | None:
         """Return the token that is remembered, unless a clock says that it has ended."""
-        document = await anyio.to_thread.run_sync(self._load)
+        document = await in_thread(self._load)
         entry = document.find(key) if document is not None else None
         now = self._now()
         if entry is None or not entry.stored_at <= now < entry.expires_at:
@@ -138,11 +138,11 @@ class FileTokenCache:
 
     async def set(self, key: TokenKey, token: Token) -> None:
         """Remember a token."""
-        await anyio.to_thread.run_sync(self._change, key, token)
+        await in_thread(lambda: self._change(key, token))
 
     async def discard(self, key: TokenKey) -> None:
         """Forget a token."""
-        await anyio.to_thread.run_sync(self._change, key, None)
+        await in_thread(lambda: self._change(key, None))
 
     def _established(self) -> _Document:
         """Return what is in the file, which is made if it is not there: its key is the same for all then."""

@@ -9,12 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-import anyio.to_thread
-
 from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential
 from oci_distribution.auth.docker_config import AuthFile
 from oci_distribution.auth.helpers import Helpers
-from oci_distribution.auth.private_files import read_file
+from oci_distribution.auth.private_files import in_thread, read_file
 from oci_distribution.errors import CredentialError
 
 __all__ = ["AuthFileProvider", "default_auth_provider", "load_auth_file", "login_path", "search_path"]
@@ -74,7 +72,7 @@ class _SearchingProvider:
 
     async def __call__(self, host: str, repository: str | None) -> Credential:
         for load in self._places():
-            auth_file = await anyio.to_thread.run_sync(load)
+            auth_file = await in_thread(load)
             found = await auth_file.credential(host, repository, ask=self._helpers.ask)
             if not found.is_anonymous:
                 return found

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
-
-import anyio.to_thread
 
 from oci_distribution.auth.credentials import Credential
 from oci_distribution.auth.docker_config import AuthEntry, AuthFile
 from oci_distribution.auth.helpers import erase_from_helper, find_helper, store_in_helper
 from oci_distribution.auth.keys import host_keys, matching, server_of
-from oci_distribution.auth.private_files import locked, mapped_os_errors, read_file, replace_file
+from oci_distribution.auth.private_files import in_thread, locked, mapped_os_errors, read_file, replace_file
 from oci_distribution.auth.search import LEGACY_NAME, MAX_AUTH_FILE, load_auth_file, login_path
 from oci_distribution.errors import CredentialError, InvalidArgument
 
@@ -67,10 +66,10 @@ async def store_credential(host: str, credential: Credential, path: str | Path |
         entry = {}
 
     def add(document: _Document) -> bool:
-        document["auths"] = {**(document.get("auths") or {}), server_of(host): entry}
+        document["auths"] = {**_others(document, host), server_of(host): entry}
         return True
 
-    await anyio.to_thread.run_sync(_edit, file, add)
+    await in_thread(partial(_edit, file, add))
     return helper or str(file)
 
 
@@ -94,12 +93,18 @@ async def erase_credential(host: str, path: str | Path | None = None) -> bool:
             erased |= await erase_from_helper(helper, server)
 
     def remove(document: _Document) -> bool:
-        auths: _Document = document.get("auths") or {}
-        doomed = {key for key, _ in matching(auths, host_keys(host))}
-        document["auths"] = {key: entry for key, entry in auths.items() if key not in doomed}
-        return bool(doomed)
+        before: _Document = document.get("auths") or {}
+        document["auths"] = _others(document, host)
+        return len(document["auths"]) < len(before)
 
-    return await anyio.to_thread.run_sync(_edit, file, remove) or erased
+    return await in_thread(partial(_edit, file, remove)) or erased
+
+
+def _others(document: _Document, host: str) -> _Document:
+    """Return the entries of a file that are not about a registry, however it is spelled."""
+    auths: _Document = document.get("auths") or {}
+    doomed = {key for key, _ in matching(auths, host_keys(host))}
+    return {key: entry for key, entry in auths.items() if key not in doomed}
 
 
 async def _resolved(given: str | Path | None) -> Path:
@@ -108,12 +113,12 @@ async def _resolved(given: str | Path | None) -> Path:
     if path.name == LEGACY_NAME:
         raise CredentialError(f"{path} has docker's oldest form, which is only read: name a config.json")
     with mapped_os_errors(path, "read"):
-        return await anyio.to_thread.run_sync(lambda: path.expanduser().resolve())
+        return await in_thread(lambda: path.expanduser().resolve())
 
 
 async def _helper(path: Path, host: str) -> tuple[str | None, str | None]:
     """Return name and path of the helper that a file names for a registry; no path if it is not installed."""
-    name = (await anyio.to_thread.run_sync(load_auth_file, path)).helper(host)
+    name = (await in_thread(partial(load_auth_file, path))).helper(host)
     return (name, find_helper(name)) if name else (None, None)
 
 

@@ -139,6 +139,10 @@ class MirrorHost:
         return f"{self.prefix}/{repository}" if self.prefix else repository
 
 
+# What may travel to another origin: the rest (a user's own headers) may be a secret of the registry's.
+_HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "range", "if-range", "content-type"})
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Call:
     """One request on its way: what stays the same over redirects and retries, and what does not."""
@@ -166,6 +170,12 @@ class Call:
     def without_header(self, name: str) -> Call:
         """Return the same request without a header, whose name is in lower case."""
         return replace(self, headers=[header for header in self.headers if header[0].lower() != name])
+
+    def headers_to_send(self, authorization: str | None) -> HeaderList:
+        """Return the headers that may go where it goes, `Authorization` with this value among them."""
+        if not self.is_home:
+            return [header for header in self.headers if header[0].lower() in _HARMLESS_HEADERS]
+        return self.headers if authorization is None else [*self.headers, ("Authorization", authorization)]
 
     @property
     def context(self) -> RequestContext:

@@ -1,15 +1,14 @@
 """The sender: every request to every host goes through here.
 
 In this order, each step in the function of its name: wait for a slot, authorise, send, answer a 401
-once, follow redirects by hand, map a refusal to an error, retry what may be repeated.
+once, follow redirects by hand, map a refusal to an error, retry what may be repeated (`repeating`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeVar
 
 import httpx
@@ -17,9 +16,7 @@ import httpx
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
 from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.errors import (
-    Attempt,
     BrokenAnswer,
-    DeadlineExceeded,
     ForbiddenOrigin,
     LimitExceeded,
     ProtocolError,
@@ -29,11 +26,10 @@ from oci_distribution.errors import (
     TokenError,
     redact_url,
 )
-from oci_distribution.events import EventSink, RetryScheduled, emit, observe
 from oci_distribution.spec.endpoints import Endpoint, Kind
 from oci_distribution.spec.origins import why_forbidden
 from oci_distribution.spec.rate_limit import RateLimit
-from oci_distribution.spec.urls import Origin, resolve_url
+from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.answers import Answer, Held, OpenAnswer
 from oci_distribution.transport.authorization import read_token_response, renewed, send_authorised
 from oci_distribution.transport.calls import (
@@ -42,71 +38,55 @@ from oci_distribution.transport.calls import (
     Call,
     HeaderList,
     Host,
-    Timeouts,
     changed_by_httpx,
     parsed_url,
     split_url,
 )
 from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, doing, following
 from oci_distribution.transport.failures import mapped_failures, response_error
-from oci_distribution.transport.home import Home
 from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.metering import MeteredStream
-from oci_distribution.transport.pacing import Limits, Pace, Slots, Timing
-from oci_distribution.transport.retry import PASSING_STATUSES, RetryPolicy
+from oci_distribution.transport.pacing import Limits, Pace, Slots
+from oci_distribution.transport.redirects import MAX_REDIRECTS, REDIRECTS, redirect_target
+from oci_distribution.transport.repeating import Repeating
+from oci_distribution.transport.retry import PASSING_STATUSES
 from oci_distribution.transport.warned import Warned
 from oci_distribution.transport.watch import watch
 
 __all__ = ["Sender"]
 
-MAX_REDIRECTS = 5
-"""Hops after which we stop: a registry with storage behind it needs one, behind a CDN two."""
 MAX_ERROR_BODY = 64 << 10
 """Bytes of a refusal's body that we read."""
 
-# What may travel to another origin: the rest (a user's own headers) may be a secret of the registry's.
-_HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "range", "if-range", "content-type"})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_METHOD_KEEPING = frozenset({307, 308})
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True, repr=False)
-class Sender:
-    """Sends endpoints to hosts.
+class Sender(Repeating):
+    """Sends endpoints to hosts; what is done until it succeeds is in `Repeating`.
 
     Args:
         http: The client that carries every request.
         authorizer: Who authorises requests; None for nobody.
         auth: A user's own scheme, in the place of `authorizer`.
         headers: A user's own headers, for requests to registries only.
-        retry: How patient to be.
         slots: How many requests a host gets at once.
         limits: How fast a host is talked to, unless it has limits of its own.
-        timeouts: How long a host may stay silent, and how long all of it may take.
         trusted_origins: Where registries may send us in any case.
         strict_addresses: Whether the addresses behind names count, too.
-        timing: Clock, sleep and chance.
-        observer: Hears every event of every request, in whatever context it is made.
         warned: Shows what registries warn of.
-        home: Where all this may be used.
     """
 
     http: httpx.AsyncClient
     authorizer: Authorizer | None = None
     auth: httpx.Auth | None = None
     headers: HeaderList = ()
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
     slots: Slots = field(default_factory=Slots)
     limits: Limits = field(default_factory=Limits)
-    timeouts: Timeouts = field(default_factory=Timeouts)
     trusted_origins: Collection[Origin] = ()
     strict_addresses: bool = False
-    timing: Timing = field(default_factory=Timing)
-    observer: EventSink | None = None
     warned: Warned = field(default_factory=Warned)
-    home: Home = field(default_factory=lambda: Home("this client"))
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
 
@@ -192,10 +172,6 @@ class Sender:
         names = {name.lower() for name, _ in host.headers}
         return [*(header for header in self.headers if header[0].lower() not in names), *host.headers]
 
-    def timeouts_of(self, host: Host) -> Timeouts:
-        """Return how long a host, and whoever it sends us to, may stay silent."""
-        return host.timeouts or self.timeouts
-
     def _call(self, host: Host, endpoint: Endpoint, headers: HeaderList, body: Body | bytes | None) -> Call:
         fixed = [("Accept", endpoint.accept), ("Accept-Encoding", "identity"), *endpoint.headers, *headers]
         is_home = endpoint.target.startswith("/") or Origin.of(endpoint.target) == host.origin
@@ -209,99 +185,6 @@ class Sender:
             lambda attempt: once(call if attempt == call.attempt else replace(call, attempt=attempt)),
         )
 
-    async def repeat(self, host: Host, endpoint: Endpoint, once: Callable[[int], Awaitable[T]]) -> T:
-        """Do something until it succeeds or our patience ends.
-
-        Args:
-            host: Whose pace it keeps.
-            endpoint: Says whether it may be repeated when its outcome is unknown.
-            once: Does it, given the number of the attempt from 1. What it raises after attempts of its
-                own is not tried again.
-        """
-        attempts: list[Attempt] = []
-        if self.deadline(host) is None:
-            return await self._until_it_succeeds(host, endpoint, once, attempts)
-        trying = partial(self._until_it_succeeds, host, endpoint, once, attempts)
-        return await self.within_total(host, endpoint, trying, attempts)
-
-    async def _until_it_succeeds(
-        self, host: Host, endpoint: Endpoint, once: Callable[[int], Awaitable[T]], attempts: list[Attempt]
-    ) -> T:
-        while True:
-            # First of all: what waits for a slot or a token would hang or fail strangely elsewhere.
-            self.home.check()
-            try:
-                if self.observer is None:
-                    return await once(len(attempts) + 1)
-                with observe(self.observer):
-                    return await once(len(attempts) + 1)
-            except RequestError as error:
-                await self.wait_to_repeat(host, endpoint, error, attempts)
-
-    async def within_total(
-        self,
-        host: Host,
-        endpoint: Endpoint,
-        operation: Callable[[], Awaitable[T]],
-        attempts: Sequence[Attempt] = (),
-    ) -> T:
-        """Do something until the deadline of what it is a part of, or else within the time that it may take.
-
-        Args:
-            host: Who takes the time.
-            endpoint: What it is about.
-            operation: Does it.
-            attempts: The failures on its way.
-
-        Raises:
-            DeadlineExceeded: It took longer than `Timeouts.total`.
-        """
-        deadline = self.deadline(host)
-        if deadline is None:
-            return await operation()
-        context = RequestContext(endpoint.method, redact_url(host.url(endpoint.target)), host.registry)
-        try:
-            with deadline.enforced(context):
-                return await operation()
-        except DeadlineExceeded as error:
-            raise error if error.attempts else error.with_attempts(attempts) from error.__cause__
-
-    def deadline(self, host: Host) -> Deadline | None:
-        """Return the deadline of what we are a part of, or of what begins now; None for no limit."""
-        deadline, total = current_deadline(), self.timeouts_of(host).total
-        return Deadline(total) if deadline is None and total is not None else deadline
-
-    async def wait_to_repeat(
-        self, host: Host, endpoint: Endpoint, error: RequestError, attempts: list[Attempt]
-    ) -> None:
-        """Wait until something that failed may be tried again.
-
-        Args:
-            host: Whose pace it keeps.
-            endpoint: What failed; says whether it may be repeated when its outcome is unknown.
-            error: Why it failed. With attempts of its own it is not tried again.
-            attempts: The failures before, to which this one is added.
-
-        Raises:
-            RequestError: `error`, when our patience ends.
-        """
-        failed = len(attempts) + 1
-        if error.attempts or not self.retry.allows(error, endpoint, failed):
-            if attempts:
-                error.with_attempts(attempts)
-            raise error
-        delay = self.retry.delay(failed, error.retry_after, self.timing.random())
-        reason = f"status {error.status}" if error.status else type(error).__name__
-        attempts.append(Attempt(reason, delay))
-        url = redact_url(host.url(endpoint.target))
-        emit(RetryScheduled(endpoint.method, url, failed, reason, delay), self.observer)
-        deadline = current_deadline()
-        if deadline is not None:
-            deadline.doing = f"waiting {delay:.3g} seconds to try again after {reason}"
-            if delay >= deadline.left:
-                raise deadline.exceeded(error.context).with_attempts(attempts) from error
-        await self.timing.sleep(delay)
-
     async def _exchange(self, call: Call) -> OpenAnswer:
         """Send one request, wherever it is redirected to; what comes back is an accepted answer."""
         for _ in range(MAX_REDIRECTS + 1):
@@ -309,31 +192,15 @@ class Sender:
             if answer.status in call.endpoint.accepted:
                 return answer
             async with answer:
-                if answer.status not in _REDIRECTS:
+                if answer.status not in REDIRECTS:
                     raise await self._refusal(call, answer)
-                target = self._redirect_target(call, answer)
+                target = redirect_target(call, answer)
+                self.check_target(call.host, target, answer.context)
                 await answer.discard(MAX_ERROR_BODY)
             if call.watch is not None:
                 call.watch.redirected(target)
             call = call.sent_to(target)
         raise ProtocolError(f"redirected more than {MAX_REDIRECTS} times", context=call.context)
-
-    def _redirect_target(self, call: Call, answer: OpenAnswer) -> str:
-        context = answer.context
-        if call.endpoint.method not in {"GET", "HEAD"} and answer.status not in _METHOD_KEEPING:
-            hint = f"status {answer.status} redirects a {call.endpoint.method}, which would lose its method"
-            raise ProtocolError(f"{hint}; is the registry elsewhere, or https?", context=context)
-        location = answer.headers.get("Location")
-        if location is None:
-            raise ProtocolError(f"status {answer.status} without a Location", context=context)
-        try:
-            target = resolve_url(call.url, location)
-        except ValueError as error:
-            raise ProtocolError(
-                f"status {answer.status} with a bad Location: {error}", context=context
-            ) from None
-        self.check_target(call.host, target, context)
-        return target
 
     def check_target(self, host: Host, target: str, context: RequestContext) -> None:
         """Make sure that a registry may send us to `target`, an absolute URL.
@@ -408,13 +275,8 @@ class Sender:
 
     async def _request(self, call: Call, authorization: str | None, held: Held) -> httpx.Request:
         url = call.url
-        headers = list(call.headers)
-        if not call.is_home:
-            headers = [header for header in headers if header[0].lower() in _HARMLESS_HEADERS]
-        if authorization is not None:
-            headers.append(("Authorization", authorization))
         origin, target = split_url(url)
-        headers.insert(0, ("Host", origin.netloc))
+        headers = [("Host", origin.netloc), *call.headers_to_send(authorization)]
         stream: httpx.AsyncByteStream = httpx.ByteStream(b"")
         if isinstance(call.body, bytes):
             stream = httpx.ByteStream(call.body)
@@ -454,8 +316,7 @@ class Sender:
 
     def rate_limit(self, host: Host) -> RateLimit | None:
         """Return what a host said last of its rate limit; None when it said nothing."""
-        pace = self._paces.get(host.origin)
-        return None if pace is None else pace.rate_limit
+        return self._pace(host, host.origin).rate_limit
 
     def _home_pace(self, call: Call) -> Pace:
         """Return the pace of the registry, which caps the bytes of the storage behind it, too."""

@@ -9,9 +9,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from oci_distribution.auth.authorizer import MAX_SCOPE, Authorizer, TokenResponse
+from oci_distribution.auth.authorizer import Authorizer, TokenResponse
 from oci_distribution.auth.cache import CAPACITY, MemoryChallengeCache, MemoryTokenCache, Token, TokenKey
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
+from oci_distribution.auth.wanted_scopes import MAX_SCOPE
 from oci_distribution.errors import CredentialError, ForbiddenOrigin, OCIError, TokenError
 from tests.auth.scripted import ANN, BEARER, NAME, ORIGIN, PULL, Clock, Provider, Tokens, answer, query
 

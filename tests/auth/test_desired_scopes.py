@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from oci_distribution.auth.authorizer import REFUSED_LIFETIME, Authorizer, TokenRequest, TokenResponse
+from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
+from oci_distribution.auth.wanted_scopes import REFUSED_LIFETIME
 from oci_distribution.errors import TokenError
 from tests.auth.scripted import (
     ANN,

@@ -181,13 +181,21 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     return make
 
 
-async def test_a_registrys_own_helper_comes_before_store_and_file(helper: Program) -> None:
-    """`credHelpers` decides where it names the registry, `credsStore` for all others."""
+async def test_a_registrys_own_helper_comes_before_the_file_and_that_before_the_store(
+    helper: Program,
+) -> None:
+    """`credHelpers`, `auths`, `credsStore`: what is said of one registry comes before what is said of all."""
     helper("own", "h")
     helper("store", "other")
-    content = {"auths": {"h": stored("file")}, "credHelpers": {"h": "own"}, "credsStore": "store"}
-    assert await parse(content).credential("h", None) == Credential("own", "pw")
-    assert await parse(content).credential("other", None) == Credential("store", "pw")
+    content: dict[str, Any] = {"auths": {"h": stored("file")}, "credsStore": "store"}
+    own = {**content, "credHelpers": {"h": "own"}}
+    assert await parse(own).credential("h", None) == Credential("own", "pw")
+    assert await parse(own).credential("other", None) == Credential("store", "pw")
+    assert await parse(content).credential("h", None) == Credential("file", "pw")
+    both = {"auths": {"other": stored("file"), "x": {}}, "credsStore": "store"}
+    assert await parse(both).credential("other", None) == Credential("file", "pw")
+    helper("store", "x")
+    assert await parse(both).credential("x", None) == Credential("store", "pw")
 
 
 @pytest.mark.parametrize("content", [{"credHelpers": {"h": "x"}}, {"credsStore": "x"}])

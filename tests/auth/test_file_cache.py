@@ -61,6 +61,20 @@ async def test_the_next_process_needs_no_token(path: Path) -> None:
     assert len(tokens.requests) == 3
 
 
+async def test_an_old_token_that_is_refused_is_no_denial(path: Path) -> None:
+    """The registry may have forgotten it since: another one is made, and only that one's refusal is final."""
+    tokens = Tokens()
+    for _ in range(2):
+        authorizer = Authorizer(Provider(ANN), fetch=tokens, token_cache=FileTokenCache(path))
+        old = await authorizer.answer(ORIGIN, NAME, PULL, [BEARER], None)
+    assert old == "Bearer token-1"
+    assert not authorizer.is_denial(ORIGIN, NAME, PULL, old)
+    new = await authorizer.answer(ORIGIN, NAME, PULL, [BEARER], old, again=True)
+    assert new == "Bearer token-2"
+    assert authorizer.is_denial(ORIGIN, NAME, PULL, new)
+    assert await authorizer.answer(ORIGIN, NAME, PULL, [BEARER], new, again=True) is None
+
+
 async def test_times_are_those_of_each_process(machine: Machine) -> None:
     """A token has the rest of its life on the next one's clock, and is as old as it is."""
     one, _ = machine.process(started=5000)

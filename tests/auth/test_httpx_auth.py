@@ -23,8 +23,9 @@ from oci_distribution.errors import (
     TimeoutExceeded,
     TokenError,
 )
+from oci_distribution.spec.urls import Origin
 from oci_distribution.testing import BasicAuth, TokenAuth, serve_registry
-from tests.auth.scripted import ANN, BEARER, NAME, PULL, Provider, Tokens, query
+from tests.auth.scripted import ANN, BEARER, NAME, PULL, PUSH, Clock, Provider, Tokens, query
 from tests.hostile import Exchange, HostileServer, hostile
 
 URL = f"https://{NAME}/v2/team/app/manifests/v1"
@@ -101,6 +102,23 @@ async def test_a_request_that_is_sent_twice_is_authorised_twice() -> None:
     again = auth.async_auth_flow(request)
     await anext(again)
     assert (await again.asend(refusal(request))).headers["Authorization"] == "Bearer token-2"
+
+
+@pytest.mark.parametrize(("content", "number"), [(b"bytes", 1), (None, 2)])
+async def test_a_stream_gets_a_token_that_lasts(content: bytes | None, number: int) -> None:
+    """What is no bytes may take long: a token in the second half of its life is renewed before it is sent."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"a piece"
+
+    clock, tokens = Clock(), Tokens()
+    authorizer = Authorizer(Provider(ANN), fetch=tokens, clock=clock)
+    url = f"https://{NAME}/v2/team/app/blobs/uploads/1"
+    await authorizer.answer(Origin.of(url), NAME, PUSH, [BEARER], None)
+    clock.now += 200
+    request = httpx.Request("PUT", url, content=pieces() if content is None else content)
+    sent = await anext(RegistryAuth(authorizer).async_auth_flow(request))
+    assert sent.headers["Authorization"] == f"Bearer token-{number}"
 
 
 @pytest.mark.parametrize(
