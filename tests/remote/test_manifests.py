@@ -39,6 +39,20 @@ async def test_without_tags_it_is_there_by_digest(repo: oci.Repository, registry
     ]
 
 
+async def test_a_descriptor_will_do(repo: oci.Repository) -> None:
+    """Wherever a digest does; and what is got is checked against all that it says."""
+    descriptor = await repo.manifests.push(oci.Manifest.parse(RAW))
+    blob = await repo.blobs.push(b"x")
+
+    assert await repo.manifests.stat(descriptor) == descriptor
+    assert (await repo.manifests.get(descriptor)).raw == RAW
+    with pytest.raises(oci.SizeMismatch):
+        await repo.manifests.get(descriptor.model_copy(update={"size": 1}))
+    assert await repo.manifests.delete(descriptor)
+    assert await repo.blobs.stat(blob) == blob
+    assert await repo.blobs.delete(blob)
+
+
 async def test_stat_asks_by_head(repo: oci.Repository, registry: RunningRegistry) -> None:
     """Docker Hub counts GETs of manifests, and not HEADs."""
     await repo.manifests.push(oci.Manifest.parse(RAW), tags=["v1"])
