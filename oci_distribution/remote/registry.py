@@ -124,7 +124,7 @@ class Registry:
 
         Args:
             repository: Name of the repository.
-            reference: A tag, a digest or a descriptor. By tag, what the registry says of the digest is checked;
+            reference: A tag, digest or descriptor. By tag, what the registry says of the digest is checked;
                 by descriptor, the length, too, and whether it is an index.
             platform: The image for this platform, `linux/arm64`, out of the index that `reference` names;
                 an image that is no part of an index has to be for it. None for what `reference` names itself.

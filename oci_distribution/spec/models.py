@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.mediatypes import MediaType, check_media_type
+from oci_distribution.spec.reference import is_tag
 
 __all__ = [
     "BlobSum",
@@ -286,11 +287,14 @@ class ErrorBody(_Document):
 
 
 def _without_strangers(value: Any) -> Any:
-    """Drop what cannot be a tag: Nexus lists null (skopeo#2409), Artifactory digests (skopeo#2346)."""
+    """Drop what cannot be a tag: Nexus lists null (skopeo#2409), Artifactory digests (skopeo#2346).
+
+    And so nobody finds a path or a terminal's control sequence in a tag.
+    """
     if not isinstance(value, list):
         return value
     tags = cast("list[object]", value)
-    return [tag for tag in tags if tag not in (None, "") and not (isinstance(tag, str) and ":" in tag)]
+    return [tag for tag in tags if (is_tag(tag) if isinstance(tag, str) else tag is not None)]
 
 
 class TagList(_Document):
