@@ -305,7 +305,8 @@ class Registry:
             blob: Its descriptor, or its digest.
             path: The file, which is replaced; its directory is made.
             resume: Whether to keep what came when the download is broken off, in `<name>.<digest>.part`,
-                and to go on from there next time, in whatever process. What is kept is hashed again.
+                and to go on from there next time, in whatever process. What is kept is hashed again, and a
+                file that is what it shall be is left alone.
             connections: How many parts to fetch at once, see `get_blob`.
 
         Raises:

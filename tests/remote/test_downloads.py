@@ -244,6 +244,31 @@ async def test_a_part_that_is_whole_already(
     assert len(registry.requests) == 0
 
 
+async def test_a_file_that_is_whole_already(
+    filled: oci.Repository, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    """It is hashed, and nothing is asked for; one of the same length that is another is replaced."""
+    target = tmp_path / "layer"
+    target.write_bytes(DATA)
+
+    await filled.blobs.download(BLOB, target, resume=True)
+    assert len(registry.requests) == 0
+
+    target.write_bytes(bytes(len(DATA)))
+    await filled.blobs.download(BLOB, target, resume=True)
+    assert target.read_bytes() == DATA
+    assert names_below(tmp_path) == ["layer"]
+
+
+async def test_the_longest_name(filled: oci.Repository, tmp_path: Path) -> None:
+    """A file whose name is as long as it can be has a part whose name is not longer."""
+    target = tmp_path / ("ä" * 127 + "x")
+
+    await filled.blobs.download(BLOB, target, resume=True)
+
+    assert target.read_bytes() == DATA
+
+
 async def test_two_downloads_do_not_share_a_part(filled: oci.Repository, tmp_path: Path) -> None:
     """Who comes second is told."""
     target = tmp_path / "layer"
