@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from types import TracebackType
@@ -232,6 +233,11 @@ class BlobReader:
             raise
         self._verified = whole
         self._ended = True
+
+    def __del__(self) -> None:
+        # Its connection and its slot are not free before the client is closed.
+        if self._body is not None and not (self._closed or self._ended):
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         return f"<BlobReader of {self._blob if isinstance(self._blob, Digest) else self._blob.digest}>"
