@@ -174,10 +174,7 @@ class Layout:
             StoreError: The operating system refuses.
         """
         tags = check_tags(tags)
-<<<<<<< HEAD
         manifest.check()
-=======
->>>>>>> fix-content
         await self._create()
         async with self._lock():
             await self._in_thread(partial(self._list, manifest, tags))

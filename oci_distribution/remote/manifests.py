@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,8 +39,8 @@ __all__ = ["get", "get_for_platform", "get_if_changed", "has_moved", "put", "sta
 
 T = TypeVar("T")
 
-MAX_DEPTH = 4
-"""Indexes within indexes that are followed; nobody nests more than two."""
+MAX_INDEXES = 16
+"""Indexes that are looked into for one image; nobody nests more than two, of a few each."""
 _CONFIGS = frozenset({MediaType.IMAGE_CONFIG, MediaType.DOCKER_CONFIG})
 
 
@@ -110,17 +111,34 @@ async def get_for_platform(
 ) -> Manifest:
     """Return the image for a platform, through indexes; an image that is named itself has to be for it."""
     wanted = as_platform(platform)  # before any request
-    root = manifest = await get(registry, repository, reference)
-    for _ in range(MAX_DEPTH):
-        if not is_index(manifest.media_type):
-            break
-        chosen = manifest.select(wanted)
-        manifest = (await get(registry, repository, chosen.digest)).verify(chosen)
-    else:
-        raise InvalidManifest(f"{root.digest} has indexes in indexes, more than {MAX_DEPTH} deep")
-    if manifest is root:
-        await _check_platform(registry, repository, manifest, wanted)
-    return manifest
+    root = await get(registry, repository, reference)
+    if is_index(root.media_type):
+        return await _chosen(registry, repository, root, wanted)
+    await _check_platform(registry, repository, root, wanted)
+    return root
+
+
+async def _chosen(registry: Registry, repository: str, root: Manifest, wanted: Platform) -> Manifest:
+    """Return the image for a platform: of an index, or of the first index in it that has one."""
+    found = root
+    waiting: deque[Descriptor] = deque()
+    for _ in range(MAX_INDEXES):
+        try:
+            waiting.appendleft(found.select(wanted))
+        except NotFound:
+            # An index may lie in another one without a word of what it is for.
+            waiting.extend(entry for entry in found.children if _is_unnamed_index(entry))
+            if not waiting:
+                raise
+        entry = waiting.popleft()
+        found = (await get(registry, repository, entry.digest)).verify(entry)
+        if not is_index(found.media_type):
+            return found
+    raise InvalidManifest(f"{root.digest} leads through more than {MAX_INDEXES} indexes")
+
+
+def _is_unnamed_index(entry: Descriptor) -> bool:
+    return entry.platform is None and is_index(entry.media_type)
 
 
 class _Config(BaseModel):

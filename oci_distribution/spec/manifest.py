@@ -50,7 +50,7 @@ _GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/
 
 # The fields that say what kind of manifest this is.
 _TELLING = frozenset({"schemaVersion", "mediaType", "config", "layers", "manifests"})
-_TELLING_LOWER = frozenset(name.lower() for name in _TELLING)
+_TELLING_FOLDED = frozenset(name.casefold() for name in _TELLING)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Manifest:
         """
         model: type[BaseModel] = _MODELS.get(self.media_type, OpaqueManifest)
         try:
-            content = model.model_validate_json(self.raw)
+            content = model.model_validate_json(self.raw, by_name=False)
         except ValidationError as error:
             raise InvalidManifest(f"manifest {self.digest} is malformed: {_first_reason(error)}") from None
         assert isinstance(content, ImageManifest | ImageIndex | OpaqueManifest)
@@ -269,9 +269,9 @@ def _kind_by_fields(document: dict[str, Any]) -> str:
 
 def _check_unambiguous(document: dict[str, Any], kind: str) -> None:
     # CVE-2021-41190: one client reads the index, another the image, and both verify the same digest.
-    misspelt = [key for key in document if key not in _TELLING and key.lower() in _TELLING_LOWER]
+    misspelt = [key for key in document if key not in _TELLING and key.casefold() in _TELLING_FOLDED]
     if misspelt:
-        # Go reads them as if they were spelled right.
+        # Go reads them as if they were spelled right, a long s, too.
         raise InvalidManifest(f"manifest is ambiguous: it has {misspelt[0]!r}")
     is_image = any(document.get(key) is not None for key in ("layers", "config"))
     lists_images = document.get("manifests") is not None
