@@ -71,7 +71,7 @@ class BlobWriter:
         target, algorithm = self._target, self._hasher.algorithm
         if self._session is not None:
             return await resumed(target, self._session, self._prefix, self._wanted)
-        if not target.learned.chunks:
+        if target.learned.chunks is False:
             path, file = await self._stack.enter_async_context(temporary_file())
             return SpoolSink(target, path, file, self._hasher)
         upload = await target.start(endpoints.start_upload(target.name, digest_algorithm=algorithm))

@@ -238,11 +238,16 @@ class OpenUpload:
                 self._move(answer)
                 # Our own count: ECR's `Range` stays at the first chunk.
                 self.size += length
+                self.target.learned.chunks = True
                 attempts.clear()
 
     def _note_no_chunks(self, error: RequestError, endpoint: Endpoint) -> None:
-        """Remember that the registry knows no chunks (GAR), so that nobody sends one again."""
-        if error.method == endpoint.method and error.status in _NO_CHUNKS:
+        """Remember that the registry knows no chunks (GAR), so that nobody sends one again.
+
+        One that has taken some knows them, and refused this one for another reason.
+        """
+        is_unknown = error.method == endpoint.method and error.status in _NO_CHUNKS
+        if is_unknown and self.target.learned.chunks is None:
             self.target.learned.chunks = False
 
     async def _wait(self, error: RequestError, attempts: list[Attempt]) -> None:

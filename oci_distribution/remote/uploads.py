@@ -152,7 +152,7 @@ class Upload:
 
     def _ways(self) -> list[Way]:
         """Return the ways that may do, the best one first."""
-        ways = [Way.WHOLE, Way.STREAM] + [Way.CHUNKS] * self.target.learned.chunks
+        ways = [Way.WHOLE, Way.STREAM] + [Way.CHUNKS] * (self.target.learned.chunks is not False)
         if self.chunk_size is not None:
             ways.sort(key=lambda way: way is not Way.CHUNKS)
         refused = self.target.learned.refused_sizes

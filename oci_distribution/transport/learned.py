@@ -23,7 +23,8 @@ class Learned:
         conditional_puts: Whether it honours the condition of a PUT; None while nobody has tried.
         single_post: Whether it stores a blob that comes with the POST; None while nobody has tried.
         mounts: False once it has said that it knows no mounts.
-        chunks: False once it has refused a chunk of an upload, whatever its size.
+        chunks: Whether it takes chunks: True once it has taken one, False when it refused the first one,
+            whatever its size; None while nobody has tried.
         largest_chunk: Bytes of the largest chunk, when it has refused larger ones.
         refused_sizes: The smallest blob, in bytes, that it refused in each way of sending it: `whole` in one
             PUT, `stream` in one PATCH, `chunks` in several.
@@ -36,7 +37,7 @@ class Learned:
     conditional_puts: bool | None = None
     single_post: bool | None = None
     mounts: bool = True
-    chunks: bool = True
+    chunks: bool | None = None
     largest_chunk: int | None = None
     refused_sizes: dict[str, int] = field(default_factory=dict[str, int])
     excluded_mirrors: set[str] = field(default_factory=set[str])
@@ -56,7 +57,7 @@ class Learned:
             conditional_puts=profile.conditional_puts,
             single_post=profile.single_post,
             mounts=profile.mounts,
-            chunks=profile.chunks,
+            chunks=None if profile.chunks else False,
             largest_chunk=profile.max_chunk,
             refused_sizes=refused,
         )

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import pytest
 
 import oci_distribution as oci
-from oci_distribution.testing import PROFILES, RunningRegistry, serve_registry
+from oci_distribution.testing import PROFILES, Fault, RunningRegistry, serve_registry
 from oci_distribution.transport.profiles import PROFILES as KNOWN, profile_of
 from tests.images import push_image
 
@@ -124,12 +124,25 @@ async def test_chunks_that_are_not_known_to_be_refused_are_found_out_once() -> N
         repo = client.registry(registry.url).repository("team/app")
         with pytest.raises(oci.Unsupported):
             await push_stream(repo)
-        assert not repo.registry.learned.chunks
+        assert repo.registry.learned.chunks is False
         registry.requests.clear()
 
         await push_stream(repo)
 
         assert [request.method for request in registry.requests] == ["HEAD", "POST", "PUT", "HEAD"]
+
+
+async def test_one_chunk_that_is_refused_says_nothing_where_others_were_taken() -> None:
+    """A stray 405 does not take chunks away from a registry for the life of a client."""
+    async with serve_registry() as registry, oci.Client() as client:
+        repo = client.registry(registry.url).repository("team/app")
+        await push_stream(repo)
+        registry.faults.add(Fault(method="PATCH", nth=1, status=405))
+        with pytest.raises(oci.Unsupported):
+            await push_stream(repo)
+
+        assert repo.registry.learned.chunks is True
+        await push_stream(repo)
 
 
 async def test_a_writer_where_there_are_no_chunks() -> None:

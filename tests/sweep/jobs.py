@@ -151,6 +151,9 @@ def _attached(world: World) -> Held:
 
 async def _write_in_two_goes(target: oci.Repository, path: Path, world: World) -> None:
     data = await asyncio.to_thread(path.read_bytes)  # anyio's threads are none that a clock that jumps knows
+    if target.registry.learned.chunks is False:
+        await target.blobs.push(path)  # where there are no chunks, nothing can be suspended
+        return
     async with target.blobs.writer(chunk_size=CHUNK) as writer:
         await writer.write(data[: CHUNK + 1])
         session = await writer.suspend()
