@@ -58,7 +58,7 @@ async def ingest_verified(pieces: AsyncIterator[bytes], path: Path, *, aside: Pa
     temporary = _temporary_name(aside)
     async with _removed_on_failure(temporary):
         async with open_file(temporary, "xb") as file:
-            await write_pieces(temporary, file, pieces)
+            await write_pieces(path, file, pieces)
         with mapped_os_errors(path):
             await in_thread(partial(_publish, temporary, path))
 
@@ -103,19 +103,31 @@ async def _removed_on_failure(temporary: Path) -> AsyncGenerator[None]:
 
 
 async def write_pieces(path: Path, file: AsyncBufferedIOBase, pieces: AsyncIterator[bytes]) -> None:
-    """Write pieces, as many at a time as are worth a thread hop."""
+    """Write pieces, as many at a time as are worth a thread hop; when they break off, all that came before.
+
+    Args:
+        path: Named in errors.
+        file: Where to.
+        pieces: The bytes.
+    """
     batch: list[bytes] = []
     size = 0
-    async for piece in pieces:
-        batch.append(piece)
-        size += len(piece)
-        if size >= FILE_PIECE:
-            with mapped_os_errors(path):
-                await to_its_end(file.writelines(batch))
-            batch, size = [], 0
-            await anyio.lowlevel.checkpoint_if_cancelled()
-    with mapped_os_errors(path):
-        await to_its_end(file.writelines(batch))
+    try:
+        async for piece in pieces:
+            batch.append(piece)
+            size += len(piece)
+            if size >= FILE_PIECE:
+                full, batch, size = batch, [], 0
+                await _write(path, file, full)
+                await anyio.lowlevel.checkpoint_if_cancelled()
+    finally:
+        await _write(path, file, batch)
+
+
+async def _write(path: Path, file: AsyncBufferedIOBase, batch: list[bytes]) -> None:
+    if batch:
+        with mapped_os_errors(path):
+            await to_its_end(file.writelines(batch))
 
 
 def _publish(temporary: Path, path: Path) -> None:

@@ -169,10 +169,12 @@ class Layout:
 
         Raises:
             InvalidReference: A tag breaks the grammar; nothing was written.
+            DigestMismatch: The bytes are not those of the descriptor; nothing was written.
             InvalidLayout: The directory is something else, or broken.
             StoreError: The operating system refuses.
         """
         tags = check_tags(tags)
+        manifest.check()
         await self._create()
         async with self._lock():
             await self._in_thread(partial(self._list, manifest, tags))

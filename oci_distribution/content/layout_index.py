@@ -172,7 +172,7 @@ def _distinct(entries: Iterable[_Entry]) -> list[_Entry]:
 
 def _descriptor(entry: _Entry) -> Descriptor:
     try:
-        return Descriptor.model_validate_json(json.dumps(entry)).bare()
+        return Descriptor.model_validate_json(json.dumps(entry), by_name=False).bare()
     except ValidationError:
         raise InvalidLayout(
             f"index.json has a malformed entry for {str(entry.get('digest'))[:100]!r}"

@@ -86,6 +86,7 @@ class MemoryStore:
     async def push_manifest(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> None:
         """Store a manifest, and let `tags` point at it."""
         tags = check_tags(tags)
+        manifest.check()
         self._manifests[manifest.digest] = manifest
         self._tags |= dict.fromkeys(tags, manifest.digest)
 

@@ -56,7 +56,9 @@ def as_source(data: SourceLike, *, size: int | None = None) -> Source:
         return data
     if size is not None and callable(data):
         return CallableSource(data, size)
-    msg = f"cannot read a {type(data).__name__}: give bytes, a pathlib.Path, or a source that opens again"
+    ways = "a source, or a function that returns an async iterable of bytes; to push, also such an iterable"
+    # A text could be the content as well as a path: nobody is to guess.
+    msg = f"cannot read a {type(data).__name__}: give bytes, a pathlib.Path, {ways}"
     raise TypeError(msg)
 
 

@@ -39,6 +39,9 @@ __all__ = ["BlobBody", "whole_length"]
 
 PROGRESS = 1 << 20
 """Bytes after which a break counts as the first again: by one at a time a registry could keep us for ever."""
+LEAST_PART = 1 << 16
+"""Bytes that a registry must serve of a range that it cuts short, as it may (RFC 9110 section 15.3.7), to be
+asked for the rest."""
 
 
 class BlobBody:
@@ -52,7 +55,8 @@ class BlobBody:
         served: Which of the places bytes came from: filled here, and shared by the parts of one stream.
         urls: Other places to get it from, when the registry does not hold it; asked without authorization.
         start: First byte wanted.
-        stop: Where to stop; None for the end, and a body that is longer than it should be is passed on so.
+        stop: Where to stop; None for the end. Of the whole, from its first byte to its end, all that comes is
+            passed on, for who verifies it to see; of a part, never more than was asked for.
     """
 
     def __init__(
@@ -151,15 +155,20 @@ class BlobBody:
             try:
                 self._sender.check_target(self._home, url, refusal.context)
                 self._foreign = url
-                return await self._ask(self._start)
-            except RequestError as error:
+                answer = await self._ask(self._start)
+                self._check_length(answer)
+            except (ContentError, RequestError) as error:
+                await self.aclose()
                 refusal.add_note(f"{url}: {error}")
+            else:
+                return answer
         raise refusal
 
     async def _ask(self, position: int) -> OpenAnswer:
         """Ask for the blob from `position` on; what comes may be the whole all the same."""
         headers: list[tuple[str, str]] = []
-        if position or self._stop is not None:
+        # No header can ask for an empty part; who wants one learns from the answer how long the blob is.
+        if position != self._stop and (position or self._stop is not None):
             headers.append(("Range", range_header(position, self._stop)))
             if self._etag is not None:
                 headers.append(("If-Range", self._etag))
@@ -201,7 +210,7 @@ class BlobBody:
         Raises:
             TransportError: It broke more often than our patience lasts without getting on.
             ProtocolError: The registry went on with something else.
-            SizeMismatch: A part ended before its end.
+            SizeMismatch: It ended before its end.
         """
         self._sender.home.check()
         self._size = size
@@ -210,32 +219,42 @@ class BlobBody:
         attempts: list[Attempt] = []
         answer = self.answer if self.answer is not None else await self.open()
         while True:
+            begin, failure = position, None
             try:
                 async with aclosing(self._bytes_from(answer, position, stop)) as body:
                     async for piece in body:
                         position += len(piece)
                         yield piece
-                break
             except TransportError as error:
-                await answer.aclose()  # before the wait: a slot is for those who use it
-                if position >= stop:
-                    break
+                failure = error
+            await answer.aclose()  # before any wait: a slot is for those who use it
+            if position >= stop:
+                return
+            if failure is None:
+                if answer.status != 206 or position - begin < LEAST_PART:
+                    raise SizeMismatch(f"the blob ended at byte {position}, before {stop}").about(
+                        answer.context
+                    )
+            else:
                 if position - counted_from >= PROGRESS:
                     attempts.clear()
                     counted_from = position
-                if self._is_mirror:
-                    self._leave_mirror(error)
-                else:
-                    with following(self.deadline):
-                        await self._sender.wait_to_repeat(self._host, self._endpoint, error, attempts)
+                await self._get_over(failure, attempts)
             answer = await self._ask_in_turn(position)
-        if self._stop is not None and position < stop:
-            raise SizeMismatch(f"the blob ended at byte {position}, before {stop}").about(answer.context)
+
+    async def _get_over(self, error: TransportError, attempts: list[Attempt]) -> None:
+        """Leave a mirror that broke, or wait until the registry may be asked again."""
+        if self._is_mirror:
+            self._leave_mirror(error)
+            return
+        with following(self.deadline):
+            await self._sender.wait_to_repeat(self._host, self._endpoint, error, attempts)
 
     async def _bytes_from(self, answer: OpenAnswer, position: int, stop: int) -> AsyncGenerator[bytes]:
         """Hand out an answer from `position` on; of a whole blob that comes instead, the rest is dropped."""
         skip = 0 if answer.status == 206 else position
-        left = stop - position if self._stop is not None else None
+        is_whole = self._start == 0 and self._stop is None
+        left = None if is_whole else stop - position
         timeouts = self._sender.timeouts_of(self._host)
         watch = _Watch(timeouts.minimum_rate, timeouts.rate_window, answer)
         async with aclosing(aiter(answer)) as body:

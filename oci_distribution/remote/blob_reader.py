@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from types import TracebackType
@@ -121,12 +122,15 @@ class BlobReader:
             msg = "this reader was opened before: ask for a new one"
             raise RuntimeError(msg)
         body = self._body = self._bodies(self._position, self._stop)
-        is_empty = self._position == (self._stop if self._stop is not None else self._size_if_known())
+        size = self._size_if_known()
+        is_empty = self._position == (size if self._stop is None else self._stop)
         try:
-            # An empty part needs no request; an empty blob does, since it could not be there.
-            if not is_empty or self._position == 0:
+            # An empty part of a blob whose size is known needs no request; an empty blob does, since it could
+            # not be there.
+            if not (is_empty and size):
                 answer = await body.open()
                 self._blob = _described(self._blob, answer)
+                _check_range(self._position, self._stop, self._blob.size)
         except BaseException:
             await self.aclose()
             raise
@@ -229,6 +233,11 @@ class BlobReader:
             raise
         self._verified = whole
         self._ended = True
+
+    def __del__(self) -> None:
+        # Its connection and its slot are not free before the client is closed.
+        if self._body is not None and not (self._closed or self._ended):
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         return f"<BlobReader of {self._blob if isinstance(self._blob, Digest) else self._blob.digest}>"

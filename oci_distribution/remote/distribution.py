@@ -38,12 +38,12 @@ class Distribution(Protocol):
         """Return the API version that it names (end-1)."""
         ...
 
-    async def stat_manifest(self, repository: str, reference: str) -> Descriptor:
+    async def stat_manifest(self, repository: str, reference: Descriptor | str) -> Descriptor:
         """Return the descriptor of a manifest (end-3)."""
         ...
 
     async def get_manifest(
-        self, repository: str, reference: str, *, platform: Platform | str | None = None
+        self, repository: str, reference: Descriptor | str, *, platform: Platform | str | None = None
     ) -> Manifest:
         """Return a manifest, verified (end-3)."""
         ...
@@ -54,7 +54,9 @@ class Distribution(Protocol):
         """Store a manifest byte for byte, under tags or its digest (end-7a, end-7b)."""
         ...
 
-    async def delete_manifest(self, repository: str, digest: str, *, missing_ok: bool = False) -> bool:
+    async def delete_manifest(
+        self, repository: str, digest: Descriptor | str, *, missing_ok: bool = False
+    ) -> bool:
         """Delete a manifest, with every tag that points at it (end-9)."""
         ...
 
@@ -62,7 +64,7 @@ class Distribution(Protocol):
         """Delete a tag, and never what it points at (end-9)."""
         ...
 
-    async def stat_blob(self, repository: str, digest: str) -> Descriptor:
+    async def stat_blob(self, repository: str, digest: Descriptor | str) -> Descriptor:
         """Return size and digest of a blob (end-2)."""
         ...
 
@@ -112,7 +114,9 @@ class Distribution(Protocol):
         """Let a repository have a blob of another one, without sending it (end-11)."""
         ...
 
-    async def delete_blob(self, repository: str, digest: str, *, missing_ok: bool = False) -> bool:
+    async def delete_blob(
+        self, repository: str, digest: Descriptor | str, *, missing_ok: bool = False
+    ) -> bool:
         """Delete a blob (end-10)."""
         ...
 

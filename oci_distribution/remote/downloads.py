@@ -21,6 +21,9 @@ from oci_distribution.spec.models import Descriptor
 
 __all__ = ["Downloaded", "download", "resume"]
 
+_KEPT_NAME = 200
+"""Bytes of a file's name that are in its part's, too: most file systems allow 255 in all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Downloaded(Event):
@@ -69,29 +72,56 @@ async def resume(open_at: Callable[[int], BlobReader], blob: Descriptor, path: P
         blob: What it must be.
         path: The file. Beside it lies `<name>.<digest>.part`, until it is whole.
     """
-    part = path.with_name(f"{path.name}.{blob.digest.encoded[:16]}.part")
+    name = path.name.encode(errors="ignore")[:_KEPT_NAME].decode(errors="ignore")
+    part = path.with_name(f"{name}.{blob.digest.encoded[:16]}.part")
     await _make_directory(path.parent)
     async with _locked(part):
+        if await _is_there(path, blob):
+            return
         hasher = await _rehashed(part, blob)
         if not hasher.size or not await _completed(open_at, blob, part, hasher):
             # Nothing was there, or it was damaged meanwhile: from the start.
             await _fill(open_at, blob, part, blob.digest.hasher())
         with mapped_os_errors(path):
-            await in_thread(partial(part.replace, path))
+            await in_thread(partial(_publish, part, path, blob.size))
+
+
+def _publish(part: Path, path: Path, size: int) -> None:
+    # What was hashed is what we wrote. Where somebody removed our lock, another has written to it, too.
+    if part.stat().st_size != size:
+        raise StoreError(f"{part} was changed by somebody else while it was downloaded")
+    part.replace(path)
+
+
+async def _is_there(path: Path, blob: Descriptor) -> bool:
+    """Say whether the file is what it shall be; who asks again after a crash need not fetch it again."""
+    with mapped_os_errors(path):
+        if await _size(path) != blob.size:
+            return False
+    return (await _hashed_file(path, blob)).digest() == blob.digest
+
+
+async def _size(path: Path) -> int | None:
+    """Return the length of a file in bytes; None where there is none."""
+    return await in_thread(lambda: path.stat().st_size if path.is_file() else None)
+
+
+async def _hashed_file(path: Path, blob: Descriptor) -> Hasher:
+    hasher = blob.digest.hasher()
+    async with open_file(path, "rb") as file, aclosing(read_pieces(path, file)) as pieces:
+        async for piece in pieces:
+            hasher.update(piece)
+    return hasher
 
 
 async def _rehashed(part: Path, blob: Descriptor) -> Hasher:
     """Hash what is there already; more than the blob has is no part of it, and is removed."""
-    hasher = blob.digest.hasher()
     with mapped_os_errors(part):
-        size = await in_thread(lambda: part.stat().st_size if part.exists() else 0)
-        if size > blob.size:
+        size = await _size(part)
+        if size is not None and size > blob.size:
             await in_thread(part.unlink)
-    if 0 < size <= blob.size:
-        async with open_file(part, "rb") as file, aclosing(read_pieces(part, file)) as pieces:
-            async for piece in pieces:
-                hasher.update(piece)
-    return hasher
+            size = None
+    return blob.digest.hasher() if size is None else await _hashed_file(part, blob)
 
 
 async def _completed(

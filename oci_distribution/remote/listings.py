@@ -61,12 +61,17 @@ async def names(
         newest = last
         async with aclosing(_sized_pages(sender, host, make, page_size, last)) as answers:
             async for answer in answers:
-                for name in read(answer):
+                for name in _after(last, read(answer)):
                     newest = name
                     yield name
         if not host.profile.pages_without_link or newest == last:
             return
         last = newest
+
+
+def _after(last: str | None, page: Sequence[str]) -> Sequence[str]:
+    """Leave out what comes before the name to start after: not every registry takes notice of it."""
+    return page[page.index(last) + 1 :] if last is not None and last in page else page
 
 
 async def _sized_pages(

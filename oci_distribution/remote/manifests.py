@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -9,19 +10,17 @@ from pydantic import BaseModel, ValidationError
 
 from oci_distribution.errors import (
     ContentError,
-    DigestMismatch,
-    InvalidDigest,
     InvalidManifest,
     NotFound,
     ProtocolError,
     ResponseError,
     TooManyRequests,
 )
+from oci_distribution.remote.announced import announced_digest, check_announced
 from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.headers import (
-    DOCKER_CONTENT_DIGEST,
     entity_tag,
     parse_content_length,
     parse_media_type,
@@ -40,8 +39,8 @@ __all__ = ["get", "get_for_platform", "get_if_changed", "has_moved", "put", "sta
 
 T = TypeVar("T")
 
-MAX_DEPTH = 4
-"""Indexes within indexes that are followed; nobody nests more than two."""
+MAX_INDEXES = 16
+"""Indexes that are looked into for one image; nobody nests more than two, of a few each."""
 _CONFIGS = frozenset({MediaType.IMAGE_CONFIG, MediaType.DOCKER_CONFIG})
 
 
@@ -83,10 +82,9 @@ async def _stat(registry: Registry, repository: str, reference: str, digest: Dig
         return (await _get(registry, repository, reference, digest)).descriptor
     size = parse_content_length(answer.headers.get("Content-Length"))
     media_type = parse_media_type(answer.headers.get("Content-Type"))
-    announced = announced_digest(answer)
-    if digest is not None and announced is not None and announced != digest:
-        raise DigestMismatch(f"asked for {digest}, and the registry names {announced}").about(answer.context)
-    known = digest or announced
+    if digest is not None:
+        check_announced(answer, digest)
+    known = digest or announced_digest(answer)
     if known is None or size is None or media_type is None:
         return (await _get(registry, repository, reference, digest)).descriptor
     return Descriptor(media_type=media_type, digest=known, size=size)
@@ -113,17 +111,34 @@ async def get_for_platform(
 ) -> Manifest:
     """Return the image for a platform, through indexes; an image that is named itself has to be for it."""
     wanted = as_platform(platform)  # before any request
-    root = manifest = await get(registry, repository, reference)
-    for _ in range(MAX_DEPTH):
-        if not is_index(manifest.media_type):
-            break
-        chosen = manifest.select(wanted)
-        manifest = (await get(registry, repository, chosen.digest)).verify(chosen)
-    else:
-        raise InvalidManifest(f"{root.digest} has indexes in indexes, more than {MAX_DEPTH} deep")
-    if manifest is root:
-        await _check_platform(registry, repository, manifest, wanted)
-    return manifest
+    root = await get(registry, repository, reference)
+    if is_index(root.media_type):
+        return await _chosen(registry, repository, root, wanted)
+    await _check_platform(registry, repository, root, wanted)
+    return root
+
+
+async def _chosen(registry: Registry, repository: str, root: Manifest, wanted: Platform) -> Manifest:
+    """Return the image for a platform: of an index, or of the first index in it that has one."""
+    found = root
+    waiting: deque[Descriptor] = deque()
+    for _ in range(MAX_INDEXES):
+        try:
+            waiting.appendleft(found.select(wanted))
+        except NotFound:
+            # An index may lie in another one without a word of what it is for.
+            waiting.extend(entry for entry in found.children if _is_unnamed_index(entry))
+            if not waiting:
+                raise
+        entry = waiting.popleft()
+        found = (await get(registry, repository, entry.digest)).verify(entry)
+        if not is_index(found.media_type):
+            return found
+    raise InvalidManifest(f"{root.digest} leads through more than {MAX_INDEXES} indexes")
+
+
+def _is_unnamed_index(entry: Descriptor) -> bool:
+    return entry.platform is None and is_index(entry.media_type)
 
 
 class _Config(BaseModel):
@@ -205,9 +220,7 @@ async def put(
     answer = await registry.sender.request(
         registry.host, endpoint, limit=SMALL_ANSWER, headers=headers, body=manifest.raw
     )
-    stored = announced_digest(answer)
-    if stored is not None and stored != manifest.digest:
-        raise DigestMismatch(f"the registry stored {stored}, not {manifest.digest}").about(answer.context)
+    check_announced(answer, manifest.digest, manifest.raw)
     return answer
 
 
@@ -218,16 +231,3 @@ def checked_reference(repository: str, reference: str) -> Digest | None:
         return Digest(reference)
     check_tag(reference)
     return None
-
-
-def announced_digest(answer: Answer) -> Digest | None:
-    """Return the digest that an answer names; None when it names none.
-
-    Raises:
-        ProtocolError: It names something else.
-    """
-    text = answer.headers.get(DOCKER_CONTENT_DIGEST)
-    try:
-        return Digest(text) if text else None
-    except InvalidDigest as error:
-        raise ProtocolError(f"{DOCKER_CONTENT_DIGEST}: {error}", context=answer.context) from None

@@ -15,6 +15,7 @@ from oci_distribution.errors import (
     ContentError,
     NameUnknown,
     NotFound,
+    ProtocolError,
     ResponseError,
 )
 from oci_distribution.remote import manifests
@@ -86,6 +87,8 @@ async def _api_pages(
         async with aclosing(pages(registry.sender, registry.host, endpoint, limit=_MAX_PAGE)) as answers:
             async for answer in answers:
                 page = _page(answer, is_first=is_first)
+                if page is None and registry.learned.referrers_api:
+                    raise ProtocolError("the answer is no list of referrers", context=answer.context)
                 if page is None:
                     registry.learned.referrers_api = False
                     return
@@ -95,7 +98,8 @@ async def _api_pages(
         # The repository is not there, so nothing refers to anything in it; and the API may well be.
         return
     except ResponseError as error:
-        if not is_first or error.status not in _NO_API:
+        # What was there before is not gone: without it, signatures would be hidden by a proxy's 404.
+        if registry.learned.referrers_api or error.status not in _NO_API:
             raise
         registry.learned.referrers_api = False
 

@@ -102,29 +102,30 @@ class Registry:
         version: str | None = answer.headers.get(DOCKER_API_VERSION)
         return version
 
-    async def stat_manifest(self, repository: str, reference: str) -> Descriptor:
+    async def stat_manifest(self, repository: str, reference: Descriptor | str) -> Descriptor:
         """Return the descriptor of a manifest (end-3).
 
         Asked by HEAD, which Docker Hub does not count; by GET where the HEAD does not tell.
 
         Args:
             repository: Name of the repository.
-            reference: A tag or a digest.
+            reference: A tag, a digest, or a descriptor.
 
         Raises:
             ManifestUnknown: There is no such manifest.
             DigestMismatch: The registry names another digest than was asked for.
         """
-        return await manifests.stat(self, repository, reference)
+        return await manifests.stat(self, repository, _named(reference))
 
     async def get_manifest(
-        self, repository: str, reference: str, *, platform: Platform | str | None = None
+        self, repository: str, reference: Descriptor | str, *, platform: Platform | str | None = None
     ) -> Manifest:
         """Return a manifest, verified (end-3).
 
         Args:
             repository: Name of the repository.
-            reference: A tag or a digest. By tag, what the registry says of the digest is checked.
+            reference: A tag, digest or descriptor. By tag, what the registry says of the digest is checked;
+                by descriptor, the length, too, and whether it is an index.
             platform: The image for this platform, `linux/arm64`, out of the index that `reference` names;
                 an image that is no part of an index has to be for it. None for what `reference` names itself.
 
@@ -135,9 +136,10 @@ class Registry:
             InvalidManifest: The bytes are no manifest, or could be read in two ways.
             LimitExceeded: It is longer than `max_manifest`.
         """
-        if platform is None:
-            return await manifests.get(self, repository, reference)
-        return await manifests.get_for_platform(self, repository, reference, platform)
+        if platform is not None:
+            return await manifests.get_for_platform(self, repository, _named(reference), platform)
+        manifest = await manifests.get(self, repository, _named(reference))
+        return manifest.verify(reference) if isinstance(reference, Descriptor) else manifest
 
     async def get_manifest_if_changed(
         self, repository: str, reference: str, known: Descriptor | str
@@ -177,12 +179,14 @@ class Registry:
             repository: Name of the repository.
             manifest: What to store; all that it refers to must be there, but its subject.
             tags: Tags that shall point at it; without any it can be had by its digest.
-            if_absent: Whether a tag that points elsewhere shall stay where it is, which is an error then.
-                Registries that ignore `If-None-Match` are asked before, and somebody may come in between.
+            if_absent: Whether a tag that points elsewhere shall stay where it is, which is an error then, and
+                no tag is pushed. The registry is asked for all of them before; where it ignores
+                `If-None-Match`, somebody may come in between.
 
         Raises:
             ManifestBlobUnknown: Something that it refers to is missing.
-            DigestMismatch: The registry says that it stored something else.
+            DigestMismatch: The bytes are not those of the descriptor, or the registry says that it stored
+                something else.
             TagExists: A tag that must not move points elsewhere.
             LimitExceeded: It is longer than `max_manifest`.
             SizeInvalid: It is too long for the registry.
@@ -192,21 +196,23 @@ class Registry:
         """
         return await manifest_push.push(self, repository, manifest, tags, if_absent=if_absent)
 
-    async def delete_manifest(self, repository: str, digest: str, *, missing_ok: bool = False) -> bool:
+    async def delete_manifest(
+        self, repository: str, digest: Descriptor | str, *, missing_ok: bool = False
+    ) -> bool:
         """Delete a manifest, with every tag that points at it (end-9), and say whether it was there.
 
         Where the registry has no referrers API, the list that a tag keeps instead is put right.
 
         Args:
             repository: Name of the repository.
-            digest: Its digest; to delete a tag alone, there is `delete_tag`.
+            digest: Its digest or descriptor; to delete a tag alone, there is `delete_tag`.
             missing_ok: Whether it is fine that there is no such manifest.
 
         Raises:
             ManifestUnknown: There is no such manifest.
             Unsupported: The registry does not delete, or not while there are tags (GAR).
         """
-        return await deletes.delete_manifest(self, repository, digest, missing_ok=missing_ok)
+        return await deletes.delete_manifest(self, repository, _digest_of(digest), missing_ok=missing_ok)
 
     async def delete_tag(self, repository: str, tag: str, *, missing_ok: bool = False) -> bool:
         """Delete a tag, and never what it points at (end-9), and say whether it was there.
@@ -222,19 +228,19 @@ class Registry:
         """
         return await deletes.delete_tag(self, repository, tag, missing_ok=missing_ok)
 
-    async def stat_blob(self, repository: str, digest: str) -> Descriptor:
+    async def stat_blob(self, repository: str, digest: Descriptor | str) -> Descriptor:
         """Return size and digest of a blob (end-2); registries do not know its media type.
 
         Args:
             repository: Name of the repository.
-            digest: Its digest.
+            digest: Its digest or descriptor.
 
         Raises:
             BlobUnknown: The repository does not hold it.
             ProtocolError: The registry does not say how long it is.
         """
         check_repository(repository)
-        checked = Digest(digest)
+        checked = _digest_of(digest)
 
         async def ask(place: Registry, name: str) -> Descriptor:
             answer = await place.ask(endpoints.head_blob(name, checked), limit=SMALL_ANSWER)
@@ -301,7 +307,8 @@ class Registry:
             blob: Its descriptor, or its digest.
             path: The file, which is replaced; its directory is made.
             resume: Whether to keep what came when the download is broken off, in `<name>.<digest>.part`,
-                and to go on from there next time, in whatever process. What is kept is hashed again.
+                and to go on from there next time, in whatever process. What is kept is hashed again, and a
+                file that is what it shall be is left alone.
             connections: How many parts to fetch at once, see `get_blob`.
 
         Raises:
@@ -352,6 +359,7 @@ class Registry:
             DigestMismatch: The data, or what the registry stored, hashes to something else.
             DigestInvalid: The registry says so.
             SizeMismatch: The data has another length.
+            InvalidMediaType: The media type breaks the grammar.
         """
         target = self._upload_target(repository)
         from_name = mount_name(mount_from, self.host, repository)
@@ -374,7 +382,8 @@ class Registry:
 
         Args:
             repository: Name of the repository.
-            chunk_size: Bytes of each chunk; more where the registry wants more, fewer where it takes no more.
+            chunk_size: Bytes of each chunk, two at least; more where the registry wants more, fewer where it
+                takes no more.
             algorithm: Of the digest: `sha256` or `sha512`.
 
         Raises:
@@ -440,19 +449,21 @@ class Registry:
     def _upload_target(self, repository: str) -> UploadTarget:
         return UploadTarget(self.sender, self.host, check_repository(repository))
 
-    async def delete_blob(self, repository: str, digest: str, *, missing_ok: bool = False) -> bool:
+    async def delete_blob(
+        self, repository: str, digest: Descriptor | str, *, missing_ok: bool = False
+    ) -> bool:
         """Delete a blob (end-10), and say whether it was there.
 
         Args:
             repository: Name of the repository.
-            digest: Its digest.
+            digest: Its digest or descriptor.
             missing_ok: Whether it is fine that there is no such blob.
 
         Raises:
             BlobUnknown: There is no such blob.
             Unsupported: The registry does not delete.
         """
-        return await deletes.delete_blob(self, repository, digest, missing_ok=missing_ok)
+        return await deletes.delete_blob(self, repository, _digest_of(digest), missing_ok=missing_ok)
 
     def list_referrers(
         self, repository: str, subject: Descriptor | str, *, artifact_type: str | None = None
@@ -562,6 +573,10 @@ class Registry:
 
 def _digest_of(known: Descriptor | str) -> Digest:
     return known.digest if isinstance(known, Descriptor) else Digest(known)
+
+
+def _named(reference: Descriptor | str) -> str:
+    return reference.digest if isinstance(reference, Descriptor) else reference
 
 
 def _document(model: type[M], answer: Answer) -> M:

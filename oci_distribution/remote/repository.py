@@ -29,11 +29,11 @@ class Manifests:
     registry: Registry
     repository: str
 
-    async def stat(self, reference: str) -> Descriptor:
+    async def stat(self, reference: Descriptor | str) -> Descriptor:
         """Return the descriptor of a manifest; see `Registry.stat_manifest`."""
         return await self.registry.stat_manifest(self.repository, reference)
 
-    async def get(self, reference: str, *, platform: Platform | str | None = None) -> Manifest:
+    async def get(self, reference: Descriptor | str, *, platform: Platform | str | None = None) -> Manifest:
         """Return a manifest, verified; see `Registry.get_manifest`."""
         return await self.registry.get_manifest(self.repository, reference, platform=platform)
 
@@ -47,7 +47,7 @@ class Manifests:
         """Store a manifest under its digest, or under `tags`; see `Registry.push_manifest`."""
         return await self.registry.push_manifest(self.repository, manifest, tags, if_absent=if_absent)
 
-    async def delete(self, digest: str, *, missing_ok: bool = False) -> bool:
+    async def delete(self, digest: Descriptor | str, *, missing_ok: bool = False) -> bool:
         """Delete a manifest with all its tags; see `Registry.delete_manifest`."""
         return await self.registry.delete_manifest(self.repository, digest, missing_ok=missing_ok)
 
@@ -59,7 +59,7 @@ class Blobs:
     registry: Registry
     repository: str
 
-    async def stat(self, digest: str) -> Descriptor:
+    async def stat(self, digest: Descriptor | str) -> Descriptor:
         """Return size and digest of a blob; see `Registry.stat_blob`."""
         return await self.registry.stat_blob(self.repository, digest)
 
@@ -135,7 +135,7 @@ class Blobs:
         """Have a blob of another repository, without sending it; see `Registry.mount_blob`."""
         return await self.registry.mount_blob(self.repository, digest, from_repository)
 
-    async def delete(self, digest: str, *, missing_ok: bool = False) -> bool:
+    async def delete(self, digest: Descriptor | str, *, missing_ok: bool = False) -> bool:
         """Delete a blob; see `Registry.delete_blob`."""
         return await self.registry.delete_blob(self.repository, digest, missing_ok=missing_ok)
 
@@ -238,12 +238,12 @@ class Repository:
         registry = self.registry.without_mirrors
         try:
             if is_manifest(descriptor.media_type):
-                await registry.stat_manifest(self.name, descriptor.digest)
+                found = await registry.stat_manifest(self.name, descriptor.digest)
             else:
-                await registry.stat_blob(self.name, descriptor.digest)
+                found = await registry.stat_blob(self.name, descriptor.digest)
         except NotFound:
             return False
-        return True
+        return found.size == descriptor.size
 
     async def push_blob(
         self, descriptor: Descriptor, source: Source, *, mount_from: MountPoint | None = None

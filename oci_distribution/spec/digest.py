@@ -46,6 +46,9 @@ class Digest(str):
         """Check `text`; a `Digest` is returned as it is."""
         if type(text) is cls:
             return text
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - not everybody checks types
+            msg = f"a digest is text, not a {type(text).__name__}"
+            raise TypeError(msg)
         algorithm, colon, encoded = text.partition(":")
         pattern = _ENCODED.get(algorithm)
         if not colon:

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from oci_distribution.errors import printable
+from oci_distribution.spec.mediatypes import is_media_type
 
 __all__ = [
     "DOCKER_CONTENT_DIGEST",
@@ -64,9 +65,9 @@ MAX_CHUNK_MIN_LENGTH: Final = 1 << 30
 
 
 def parse_media_type(value: str | None) -> str | None:
-    """Return a `Content-Type` without its parameters, in lower case; None when absent or empty."""
+    """Return a `Content-Type` without its parameters, in lower case; None when absent or malformed."""
     kind = (value or "").partition(";")[0].strip().lower()
-    return kind or None
+    return kind if is_media_type(kind) else None
 
 
 def parse_content_length(value: str | None) -> int | None:

@@ -50,7 +50,7 @@ _GENERIC = frozenset({"", "application/json", "application/octet-stream", "text/
 
 # The fields that say what kind of manifest this is.
 _TELLING = frozenset({"schemaVersion", "mediaType", "config", "layers", "manifests"})
-_TELLING_LOWER = frozenset(name.lower() for name in _TELLING)
+_TELLING_FOLDED = frozenset(name.casefold() for name in _TELLING)
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,18 @@ class Manifest:
             raise InvalidArgument(f"no UTF-8 can be made of the manifest: {error.reason}") from None
         return cls.parse(raw, content.media_type, digest=Digest.of(raw, algorithm))
 
+    def check(self) -> None:
+        """Make sure that the bytes are those of the descriptor: `dataclasses.replace` can change one alone.
+
+        Raises:
+            DigestMismatch: They hash to something else.
+            SizeMismatch: They have another length.
+        """
+        # A signed manifest of schema 1 hashes to something else, too, and parsing knows why.
+        is_plain = Digest.of(self.raw, self.digest.algorithm) == self.digest
+        if not is_plain or len(self.raw) != self.descriptor.size:
+            self.parse(self.raw, self.media_type, digest=self.digest).verify(self.descriptor)
+
     def verify(self, descriptor: Descriptor) -> Self:
         """Return this manifest if it is what `descriptor` points at.
 
@@ -149,7 +161,7 @@ class Manifest:
         """
         model: type[BaseModel] = _MODELS.get(self.media_type, OpaqueManifest)
         try:
-            content = model.model_validate_json(self.raw)
+            content = model.model_validate_json(self.raw, by_name=False)
         except ValidationError as error:
             raise InvalidManifest(f"manifest {self.digest} is malformed: {_first_reason(error)}") from None
         assert isinstance(content, ImageManifest | ImageIndex | OpaqueManifest)
@@ -257,9 +269,9 @@ def _kind_by_fields(document: dict[str, Any]) -> str:
 
 def _check_unambiguous(document: dict[str, Any], kind: str) -> None:
     # CVE-2021-41190: one client reads the index, another the image, and both verify the same digest.
-    misspelt = [key for key in document if key not in _TELLING and key.lower() in _TELLING_LOWER]
+    misspelt = [key for key in document if key not in _TELLING and key.casefold() in _TELLING_FOLDED]
     if misspelt:
-        # Go reads them as if they were spelled right.
+        # Go reads them as if they were spelled right, a long s, too.
         raise InvalidManifest(f"manifest is ambiguous: it has {misspelt[0]!r}")
     is_image = any(document.get(key) is not None for key in ("layers", "config"))
     lists_images = document.get("manifests") is not None

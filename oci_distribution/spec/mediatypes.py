@@ -7,7 +7,15 @@ from typing import Final
 
 from oci_distribution.errors import InvalidMediaType
 
-__all__ = ["MediaType", "check_media_type", "is_foreign", "is_index", "is_manifest", "manifest_accept_header"]
+__all__ = [
+    "MediaType",
+    "check_media_type",
+    "is_foreign",
+    "is_index",
+    "is_manifest",
+    "is_media_type",
+    "manifest_accept_header",
+]
 
 
 class MediaType:
@@ -66,9 +74,14 @@ def check_media_type(text: str) -> str:
     Raises:
         InvalidMediaType: It breaks that grammar.
     """
-    if _MEDIA_TYPE.fullmatch(text) is None:
+    if not is_media_type(text):
         raise InvalidMediaType(f"invalid media type {text[:200]!r}")
     return text
+
+
+def is_media_type(text: str) -> bool:
+    """Say whether `text` is a media type without parameters."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def is_index(media_type: str) -> bool:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Annotated, Any, ClassVar, TypeVar, cast
+from functools import cache
+from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.mediatypes import MediaType, check_media_type
+from oci_distribution.spec.reference import is_tag
 
 __all__ = [
     "BlobSum",
@@ -43,8 +45,26 @@ class _Document(BaseModel):
     """Frozen, tolerant of unknown fields, strict about types: `"size": "3"` and `"size": true` are wrong."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, extra="allow", strict=True, alias_generator=to_camel, populate_by_name=True
+        frozen=True, extra="allow", strict=True, alias_generator=to_camel, validate_by_name=True
     )
+
+
+class _Content(_Document):
+    """What a digest names, and so has to mean the same to everybody."""
+
+    @model_validator(mode="after")
+    def _check_spelling(self) -> Self:
+        # Go reads a field in whatever case, and the last counts: `Digest` after `digest` is another layer.
+        for key in self.model_extra or ():
+            if key.casefold() in _folded_names(type(self)):
+                msg = f"it is ambiguous: it has {key!r}"
+                raise ValueError(msg)
+        return self
+
+
+@cache
+def _folded_names(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset((field.alias or name).casefold() for name, field in model.model_fields.items())
 
 
 def _null_as_list(value: Any) -> Any:
@@ -69,7 +89,7 @@ Annotations = Annotated[dict[str, str], BeforeValidator(_null_as_dict)]
 MediaTypeText = Annotated[str, AfterValidator(check_media_type)]
 
 
-class Platform(_Document):
+class Platform(_Content):
     """What an image of an index runs on (image specification, image-index.md); empty is unknown.
 
     Attributes:
@@ -91,7 +111,7 @@ class Platform(_Document):
         return "/".join(part for part in parts if part)
 
 
-class Descriptor(_Document):
+class Descriptor(_Content):
     """What content is, how long, and its digest (image specification, descriptor.md).
 
     Attributes:
@@ -144,7 +164,7 @@ def _schema_2(value: int) -> int:
     return value
 
 
-class _Versioned(_Document):
+class _Versioned(_Content):
     schema_version: Annotated[int, AfterValidator(_schema_2)] = 2
     annotations: Annotations = Field(default_factory=dict)
     artifact_type: str | None = None
@@ -207,7 +227,7 @@ class DockerManifestList(ImageIndex):
     media_type: str | None = MediaType.DOCKER_MANIFEST_LIST
 
 
-class OpaqueManifest(_Document):
+class OpaqueManifest(_Content):
     """A manifest of a type that we can read, but not interpret (Docker schema 1, the old artifact).
 
     Attributes:
@@ -217,7 +237,7 @@ class OpaqueManifest(_Document):
     media_type: str | None = None
 
 
-class BlobSum(_Document):
+class BlobSum(_Content):
     """A layer of a schema 1 manifest, which does not say how long it is."""
 
     blob_sum: Digest
@@ -267,11 +287,14 @@ class ErrorBody(_Document):
 
 
 def _without_strangers(value: Any) -> Any:
-    """Drop what cannot be a tag: Nexus lists null (skopeo#2409), Artifactory digests (skopeo#2346)."""
+    """Drop what cannot be a tag: Nexus lists null (skopeo#2409), Artifactory digests (skopeo#2346).
+
+    And so nobody finds a path or a terminal's control sequence in a tag.
+    """
     if not isinstance(value, list):
         return value
     tags = cast("list[object]", value)
-    return [tag for tag in tags if tag not in (None, "") and not (isinstance(tag, str) and ":" in tag)]
+    return [tag for tag in tags if (is_tag(tag) if isinstance(tag, str) else tag is not None)]
 
 
 class TagList(_Document):

@@ -15,7 +15,7 @@ from typing import Self
 from oci_distribution.errors import InvalidDigest, InvalidReference
 from oci_distribution.spec.digest import Digest
 
-__all__ = ["DOCKER_HUB", "Reference", "check_repository", "check_tag", "check_tags", "split_scheme"]
+__all__ = ["DOCKER_HUB", "Reference", "check_repository", "check_tag", "check_tags", "is_tag", "split_scheme"]
 
 DOCKER_HUB = "docker.io"
 """Canonical name of Docker Hub, whose API answers elsewhere."""
@@ -61,9 +61,14 @@ def check_tag(tag: str) -> str:
     Raises:
         InvalidReference: It breaks the grammar, or is longer than 128 characters.
     """
-    if _TAG.fullmatch(tag) is None:
+    if not is_tag(tag):
         raise InvalidReference(f"invalid tag {tag[:200]!r}")
     return tag
+
+
+def is_tag(text: str) -> bool:
+    """Say whether `text` can be a tag."""
+    return _TAG.fullmatch(text) is not None
 
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:

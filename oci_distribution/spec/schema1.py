@@ -25,20 +25,23 @@ def signed_payload(raw: bytes) -> bytes:
     """
     try:
         signatures = json.loads(raw)["signatures"]
-        payloads = {_payload(raw, signature["protected"]) for signature in signatures}
+        # Compared by how they are made: a payload of each would take hundreds of times the manifest's length.
+        formats = {_format(raw, signature["protected"]) for signature in signatures}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InvalidManifest("manifest is malformed: its signatures are no JSON Web Signatures") from None
-    if len(payloads) != 1:
+    if len(formats) != 1:
         raise InvalidManifest("manifest is ambiguous: its signatures are for different documents")
-    return payloads.pop()
+    ((length, tail),) = formats
+    return raw[:length] + tail
 
 
-def _payload(raw: bytes, protected: str) -> bytes:
+def _format(raw: bytes, protected: str) -> tuple[int, bytes]:
+    """Return how much of the manifest was signed, and what came after it then."""
     header: dict[str, Any] = json.loads(_decoded(protected))
     length = header["formatLength"]
     if not isinstance(length, int) or not 0 <= length <= len(raw):
         raise ValueError(length)
-    return raw[:length] + _decoded(header["formatTail"])
+    return length, _decoded(header["formatTail"])
 
 
 def _decoded(text: str) -> bytes:

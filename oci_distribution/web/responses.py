@@ -17,6 +17,7 @@ from oci_distribution.content.sources import BytesSource
 from oci_distribution.errors import OCIError
 from oci_distribution.remote.repository import Repository
 from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST, entity_tag
+from oci_distribution.spec.mediatypes import MediaType
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.web.clients import WebClient
 from oci_distribution.web.conditions import holds, wanted_range
@@ -113,10 +114,17 @@ class _ContentResponse(Response, ABC):
         if length is not None:
             headers["Content-Length"] = str(length)
             headers["Accept-Ranges"] = "bytes"
-            headers.setdefault("Content-Type", content.media_type)
             # Anybody may have pushed it: a browser shall not find a page of ours in it.
+            headers.setdefault("Content-Type", _harmless(content.media_type))
             headers.setdefault("X-Content-Type-Options", "nosniff")
         return headers.raw
+
+
+def _harmless(media_type: str) -> str:
+    """Return a type that no browser runs scripts of: a vendor's own, but for XML, or one of mere bytes."""
+    kind = media_type.lower()
+    is_harmless = kind.startswith("application/vnd.") and not kind.endswith("+xml")
+    return media_type if is_harmless else MediaType.OCTET_STREAM
 
 
 class BlobResponse(_ContentResponse):
@@ -133,7 +141,8 @@ class BlobResponse(_ContentResponse):
         repository: Holds the blob.
         blob: Its descriptor, or its digest.
         headers: More headers, such as `Cache-Control`.
-        media_type: The `Content-Type`, in place of the descriptor's.
+        media_type: The `Content-Type`. By default it is the descriptor's where that is `application/vnd.…`,
+            else `application/octet-stream`: whoever pushed the blob shall make no web page of yours.
         background: What to do after the response was sent, or the client has left.
         patience: Seconds that the client may take to accept a piece, before the response is broken off.
 

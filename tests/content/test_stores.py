@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -260,3 +261,19 @@ async def test_a_bad_reference_is_refused_before_anything_happens(
 async def test_nobody_can_mount_from_it(store: AnyStore) -> None:
     """Only registries can."""
     assert store.mount_point is None
+
+
+async def test_a_manifest_that_was_tampered_with_is_refused(store: AnyStore) -> None:
+    """Bytes that are not those of the descriptor are not stored under its digest."""
+    image = await push_image(store)
+    with pytest.raises(oci.DigestMismatch):
+        await store.push_manifest(replace(image, raw=image.raw + b" "), tags=["v1"])
+    with pytest.raises(oci.NotFound):
+        await store.resolve("v1")
+
+
+async def test_tags_that_can_be_iterated_once(store: AnyStore) -> None:
+    """To check them does not use them up."""
+    image = await push_image(store)
+    await store.push_manifest(image, tags=(tag for tag in ("v1", "v2")))  # type: ignore[arg-type]
+    assert [tag async for tag in store.tags()] == ["v1", "v2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -118,6 +119,24 @@ async def test_a_reader_can_be_awaited_instead(repo: oci.Repository) -> None:
         assert await blob.read() == DATA
     finally:
         await blob.aclose()
+
+
+async def test_a_reader_that_nobody_closes_is_warned_of(repo: oci.Repository) -> None:
+    """It keeps a connection until the client is closed; one that was read to its end keeps nothing."""
+    blob = await repo.blobs.push(bytes(8 << 20))
+    readers = [await repo.blobs.open(blob)]
+
+    def forget() -> None:
+        readers.clear()
+        gc.collect()
+
+    await anext(readers[0])
+    with pytest.warns(ResourceWarning, match=f"BlobReader of {blob.digest}> was not closed"):
+        forget()
+
+    readers.append(await repo.blobs.open(blob))
+    await readers[0].read(limit=blob.size)
+    forget()
 
 
 async def test_leaving_early_is_no_error(repo: oci.Repository) -> None:
@@ -408,7 +427,7 @@ async def test_a_put_whose_answer_was_lost_after_all_was_stored(client: oci.Clie
         await exchange.read_body()
         match exchange.method:
             case "HEAD":
-                await exchange.answer(200 if stored else 404)
+                await exchange.answer(*((200, DATA) if stored else (404,)))
             case "POST":
                 await exchange.answer(202, headers=[("Location", "/upload/1")])
             case "PUT":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -13,6 +15,7 @@ from filelock import FileLock
 import oci_distribution as oci
 from oci_distribution.testing import Fault, RunningRegistry
 from tests.disk import names_below
+from tests.hostile import Exchange, hostile
 
 DATA = bytes(range(256)) * 20_000
 BLOB = oci.Descriptor(media_type=oci.MediaType.OCTET_STREAM, digest=oci.Digest.of(DATA), size=len(DATA))
@@ -136,6 +139,55 @@ async def test_a_cancelled_download_is_resumed(
     assert target.read_bytes() == data
 
 
+@pytest.mark.parametrize("broken_by", ["cancellation", "the registry"])
+async def test_a_little_is_kept_too(client: oci.Client, tmp_path: Path, broken_by: str) -> None:
+    """A slow line gets on with a small blob, too: every byte that was told to have come is kept."""
+    target, told, has_come = tmp_path / "layer", 0, anyio.Event()
+    part_of(target).write_bytes(DATA[:1000])
+
+    async def script(exchange: Exchange) -> None:
+        headers = [("Content-Range", f"bytes 1000-{len(DATA) - 1}/{len(DATA)}")]
+        await exchange.answer(206, DATA[1000:300_000], headers, length=len(DATA) - 1000)
+        await has_come.wait()
+        exchange.close()
+
+    with anyio.CancelScope() as scope:
+
+        def sink(event: oci.Event) -> None:
+            nonlocal told
+            if isinstance(event, oci.Downloaded):
+                told = event.position
+                has_come.set()
+                if broken_by == "cancellation":
+                    scope.cancel()
+
+        with oci.observe(sink), suppress(oci.BrokenAnswer):
+            async with hostile(script) as server:
+                registry = client.registry(server.url)
+                registry.sender.retry = oci.RetryPolicy(attempts=1)
+                await registry.download_blob("a", BLOB, target, resume=True)
+
+    assert 1000 < told <= 300_000
+    assert part_of(target).read_bytes()[:told] == DATA[:told]
+
+
+async def test_a_part_that_somebody_else_wrote_to(filled: oci.Repository, tmp_path: Path) -> None:
+    """Whoever removes lock files gets an error, and no file with what two have written."""
+    target = tmp_path / "layer"
+
+    def sink(event: oci.Event) -> None:
+        if isinstance(event, oci.Downloaded) and event.position == len(DATA):
+            with part_of(target).open("ab") as file:
+                file.write(b"more")
+
+    with oci.observe(sink), pytest.raises(oci.StoreError, match="somebody else"):
+        await filled.blobs.download(BLOB, target, resume=True)
+
+    assert not target.exists()
+    await filled.blobs.download(BLOB, target, resume=True)
+    assert target.read_bytes() == DATA
+
+
 async def test_a_download_of_a_killed_process_is_resumed(
     filled: oci.Repository, registry: RunningRegistry, tmp_path: Path
 ) -> None:
@@ -192,6 +244,31 @@ async def test_a_part_that_is_whole_already(
     assert len(registry.requests) == 0
 
 
+async def test_a_file_that_is_whole_already(
+    filled: oci.Repository, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    """It is hashed, and nothing is asked for; one of the same length that is another is replaced."""
+    target = tmp_path / "layer"
+    target.write_bytes(DATA)
+
+    await filled.blobs.download(BLOB, target, resume=True)
+    assert len(registry.requests) == 0
+
+    target.write_bytes(bytes(len(DATA)))
+    await filled.blobs.download(BLOB, target, resume=True)
+    assert target.read_bytes() == DATA
+    assert names_below(tmp_path) == ["layer"]
+
+
+async def test_the_longest_name(filled: oci.Repository, tmp_path: Path) -> None:
+    """A file whose name is as long as it can be has a part whose name is not longer."""
+    target = tmp_path / ("ä" * 127 + "x")
+
+    await filled.blobs.download(BLOB, target, resume=True)
+
+    assert target.read_bytes() == DATA
+
+
 async def test_two_downloads_do_not_share_a_part(filled: oci.Repository, tmp_path: Path) -> None:
     """Who comes second is told."""
     target = tmp_path / "layer"
@@ -222,6 +299,18 @@ async def test_a_place_that_cannot_be_written(filled: oci.Repository, tmp_path: 
     for resume in (False, True):
         with pytest.raises(oci.StoreError, match="file"):
             await filled.blobs.download(BLOB, tmp_path / "file" / "layer", resume=resume)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+async def test_a_disk_that_is_full(filled: oci.Repository, tmp_path: Path, resume: bool) -> None:
+    """The error names the file that was asked for, or its part, and not one that is gone by then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, hard))
+    try:
+        with pytest.raises(oci.StoreError, match="layer"):
+            await filled.blobs.download(BLOB, tmp_path / "layer", resume=resume)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_a_blob_that_is_not_there(filled: oci.Repository, tmp_path: Path) -> None:

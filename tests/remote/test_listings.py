@@ -68,6 +68,17 @@ async def test_what_is_no_listing_is_a_protocol_error(client: oci.Client, body: 
             await anext(client.registry(server.url).list_tags("a/b"))
 
 
+async def test_what_can_be_no_tag_is_left_out(client: oci.Client) -> None:
+    """Who takes a tag for a file's name, or prints it, meets no surprises."""
+    strangers = [None, "", "sha256:abc", "../../etc/passwd", "\x1b[2J", "a b", "x" * 129, "-v1"]
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, json.dumps({"tags": [*strangers, "v1"]}).encode())
+
+    async with hostile(script) as server:
+        assert [tag async for tag in client.registry(server.url).list_tags("a/b")] == ["v1"]
+
+
 async def test_a_listing_in_circles_ends(client: oci.Client) -> None:
     """A page that was there before is not fetched again (GHSA-298f-872v-2rcx)."""
 
@@ -171,3 +182,19 @@ async def test_pages_without_a_link() -> None:
             assert [tag async for tag in repo.tags.list(page_size=10)] == TAGS
             stranger = other.registry(registry.url).repository("team/app")
             assert [tag async for tag in stranger.tags.list(page_size=10)] == TAGS[:10]
+
+
+async def test_pages_that_always_begin_at_the_beginning() -> None:
+    """A registry that ignores `last=` has no further pages, and nothing is listed twice."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, b'{"tags": ["v1", "v2", "v3"]}')
+
+    profile = oci.RegistryProfile(pages_without_link=True)
+    async with (
+        hostile(script) as server,
+        oci.Client(hosts={server.url.removeprefix("http://"): oci.HostConfig(profile=profile)}) as client,
+    ):
+        registry = client.registry(server.url)
+        assert [tag async for tag in registry.list_tags("a")] == ["v1", "v2", "v3"]
+        assert [tag async for tag in registry.list_tags("a", last="v1")] == ["v2", "v3"]

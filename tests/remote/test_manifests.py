@@ -39,6 +39,20 @@ async def test_without_tags_it_is_there_by_digest(repo: oci.Repository, registry
     ]
 
 
+async def test_a_descriptor_will_do(repo: oci.Repository) -> None:
+    """Wherever a digest does; and what is got is checked against all that it says."""
+    descriptor = await repo.manifests.push(oci.Manifest.parse(RAW))
+    blob = await repo.blobs.push(b"x")
+
+    assert await repo.manifests.stat(descriptor) == descriptor
+    assert (await repo.manifests.get(descriptor)).raw == RAW
+    with pytest.raises(oci.SizeMismatch):
+        await repo.manifests.get(descriptor.model_copy(update={"size": 1}))
+    assert await repo.manifests.delete(descriptor)
+    assert await repo.blobs.stat(blob) == blob
+    assert await repo.blobs.delete(blob)
+
+
 async def test_stat_asks_by_head(repo: oci.Repository, registry: RunningRegistry) -> None:
     """Docker Hub counts GETs of manifests, and not HEADs."""
     await repo.manifests.push(oci.Manifest.parse(RAW), tags=["v1"])
@@ -73,14 +87,18 @@ async def test_an_index_and_its_images(repo: oci.Repository) -> None:
     assert child.verify(index.children[0]) is child
 
 
-@pytest.mark.parametrize("missing", [oci.DOCKER_CONTENT_DIGEST, "Content-Type"])
-async def test_a_head_that_does_not_tell_is_followed_by_a_get(client: oci.Client, missing: str) -> None:
-    """Old registries leave the digest out of a HEAD; the body has it."""
+@pytest.mark.parametrize(
+    "told", [{oci.DOCKER_CONTENT_DIGEST: ""}, {"Content-Type": ""}, {"Content-Type": "not a type"}]
+)
+async def test_a_head_that_does_not_tell_is_followed_by_a_get(
+    client: oci.Client, told: dict[str, str]
+) -> None:
+    """Old registries leave the digest out of a HEAD; the body has it, and what kind of manifest it is."""
 
     async def script(exchange: Exchange) -> None:
         headers = {oci.DOCKER_CONTENT_DIGEST: DIGEST, "Content-Type": INDEX}
         if exchange.method == "HEAD":
-            del headers[missing]
+            headers |= told
         await exchange.answer(200, RAW, headers.items())
 
     async with hostile(script) as server:
@@ -284,17 +302,36 @@ async def test_an_artifact_has_no_platform(repo: oci.Repository) -> None:
 
 
 async def test_an_index_in_an_index(repo: oci.Repository) -> None:
-    """Indexes are followed as far as they go, within reason."""
+    """Indexes are followed as far as they go, within reason, whether they say what they are for or not."""
     images = await push_platforms(repo, "linux/arm64")
-    for depth in range(1, 6):
-        inner = (await repo.manifests.get(f"v{depth}")).descriptor
-        entry = inner.model_copy(update={"platform": parse_platform("linux/arm64")})
+    for depth in range(1, 17):
+        entry = (await repo.manifests.get(f"v{depth}")).descriptor
+        if depth % 2:
+            entry = entry.model_copy(update={"platform": parse_platform("linux/arm64")})
         outer = oci.Manifest.of(oci.ImageIndex(manifests=(entry,)))
         await repo.manifests.push(outer, tags=[f"v{depth + 1}"])
 
-    assert await repo.manifests.get("v3", platform="linux/arm64") == images["linux/arm64"]
-    with pytest.raises(oci.InvalidManifest, match="deep"):
-        await repo.manifests.get("v5", platform="linux/arm64")
+    assert await repo.manifests.get("v16", platform="linux/arm64") == images["linux/arm64"]
+    with pytest.raises(oci.InvalidManifest, match="more than 16 indexes"):
+        await repo.manifests.get("v17", platform="linux/arm64")
+
+
+async def test_several_indexes_in_an_index(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """They are looked into in order, until one has an image; where the index has one itself, that is it."""
+    image = (await push_platforms(repo, "windows/amd64"))["windows/amd64"]
+    inner = [(await repo.manifests.get("v1")).descriptor]
+    wanted = (await push_platforms(repo, "linux/arm64"))["linux/arm64"]
+    inner.append((await repo.manifests.get("v1")).descriptor)
+    entry = image.descriptor.model_copy(update={"platform": parse_platform("windows/amd64")})
+    await repo.manifests.push(oci.Manifest.of(oci.ImageIndex(manifests=(*inner, entry))), tags=["v2"])
+    registry.requests.clear()
+
+    assert await repo.manifests.get("v2", platform="linux/arm64") == wanted
+    assert len(registry.requests) == 4
+    assert await repo.manifests.get("v2", platform="windows/amd64") == image
+    assert len(registry.requests) == 6
+    with pytest.raises(oci.NotFound, match="nothing for linux/s390x"):
+        await repo.manifests.get("v2", platform="linux/s390x")
 
 
 async def test_a_bad_platform_never_leaves(repo: oci.Repository, registry: RunningRegistry) -> None:

@@ -69,6 +69,34 @@ async def test_an_empty_part_costs_no_request(
     assert len(registry.requests) == 0
 
 
+@pytest.mark.parametrize("position", [0, 5, SIZE])
+async def test_an_empty_part_of_what_only_a_digest_names(
+    filled: oci.Repository, registry: RunningRegistry, position: int
+) -> None:
+    """It is asked how long the blob is, and not for a range of nothing, which none can spell."""
+    async with filled.blobs.open(DIGEST, start=position, stop=position) as reader:
+        assert await reader.read() == b""
+        assert reader.descriptor.size == SIZE
+
+    (request,) = registry.requests
+    assert "range" not in request.headers
+
+
+async def test_an_empty_part_at_the_beginning(filled: oci.Repository, registry: RunningRegistry) -> None:
+    """It is no other than one in the middle."""
+    async with filled.blobs.open(BLOB, stop=0) as reader:
+        assert await reader.read() == b""
+
+    assert len(registry.requests) == 0
+
+
+async def test_a_part_beyond_the_end_of_what_only_a_digest_names(filled: oci.Repository) -> None:
+    """It is refused as soon as the length is known."""
+    with pytest.raises(oci.InvalidArgument, match="no range"):
+        async with filled.blobs.open(DIGEST, start=10, stop=SIZE + 1):
+            pass
+
+
 @pytest.mark.parametrize(("start", "stop"), [(-1, None), (2, 1), (0, SIZE + 1), (SIZE + 1, None), (0, -1)])
 async def test_a_part_that_is_not_there(repo: oci.Repository, start: int, stop: int | None) -> None:
     """It is refused before any request."""
@@ -149,16 +177,57 @@ async def test_another_part_than_was_asked_for(client: oci.Client, given: str | 
                 await reader.read()
 
 
-async def test_a_part_that_is_too_short(client: oci.Client) -> None:
-    """An answer that ends early in good order is found out by its length."""
+@pytest.mark.parametrize(("stop", "end"), [(200, 200), (None, SIZE)])
+async def test_a_part_that_is_too_short(client: oci.Client, stop: int | None, end: int) -> None:
+    """An answer that ends early in good order is found out by its length, the rest of the blob's, too."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.answer(206, DATA[100:150], [("Content-Range", f"bytes 100-149/{SIZE}")])
 
     async with hostile(script) as server:
-        with pytest.raises(oci.SizeMismatch, match="ended at byte 150, before 200"):
-            async with client.registry(server.url).get_blob("a", BLOB, start=100, stop=200) as reader:
+        with pytest.raises(oci.SizeMismatch, match=f"ended at byte 150, before {end}"):
+            async with client.registry(server.url).get_blob("a", BLOB, start=100, stop=stop) as reader:
                 await reader.read()
+
+
+async def test_a_part_that_is_too_long(client: oci.Client) -> None:
+    """No more is handed out than was asked for, however long the answer goes on."""
+
+    async def script(exchange: Exchange) -> None:
+        head = f"HTTP/1.1 206 OK\r\nContent-Range: bytes {SIZE - 9}-{SIZE - 1}/{SIZE}\r\n"
+        await exchange.send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        await exchange.send_for_ever(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+
+    async with (
+        hostile(script) as server,
+        client.registry(server.url).get_blob("a", BLOB, start=SIZE - 9) as reader,
+    ):
+        assert await reader.read(limit=9) == bytes(9)
+
+
+async def _serve_a_little(exchange: Exchange) -> None:
+    """Serve no more than 100,000 bytes of any range; what is no range breaks off in the middle."""
+    asked = exchange.header("Range")
+    if asked is None:
+        await exchange.answer(200, DATA[: SIZE // 2], length=SIZE)
+        exchange.close()
+        return
+    begin, _, last = asked.removeprefix("bytes=").partition("-")
+    start = int(begin)
+    stop = min(start + 100_000, int(last or SIZE - 1) + 1)
+    await exchange.answer(206, DATA[start:stop], [("Content-Range", f"bytes {start}-{stop - 1}/{SIZE}")])
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (10, None), (10, 400_000)])
+async def test_a_registry_that_serves_less_than_the_range(
+    client: oci.Client, start: int, stop: int | None
+) -> None:
+    """It may (RFC 9110 section 15.3.7), and is asked for the rest, after a break, too."""
+    async with (
+        hostile(_serve_a_little) as server,
+        client.registry(server.url).get_blob("a", BLOB, start=start, stop=stop) as reader,
+    ):
+        assert await reader.read() == DATA[start:stop]
 
 
 @pytest.mark.parametrize("blob", [BLOB, DIGEST])
@@ -229,6 +298,17 @@ async def test_foreign_layers_come_from_elsewhere(repo: oci.Repository) -> None:
     (request,) = elsewhere.requests
     assert request.target == "/layer?x=1"
     assert request.header("Authorization") is None
+
+
+async def test_foreign_layers_come_from_the_first_place_that_has_them(repo: oci.Repository) -> None:
+    """What is no such blob by its length is passed over."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, DATA if exchange.target == "/layer" else b"<html>not any more</html>")
+
+    async with hostile(script) as elsewhere:
+        blob = BLOB.model_copy(update={"urls": (f"{elsewhere.url}/moved", f"{elsewhere.url}/layer")})
+        assert await repo.blobs.read(blob) == DATA
 
 
 async def test_what_the_registry_has_does_not_come_from_elsewhere(filled: oci.Repository) -> None:

@@ -145,6 +145,27 @@ async def test_statuses_that_mean_no_api(
     assert registry.requests[-1].path.endswith(fallback_tag(SUBJECT))
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(path="*/referrers/*", status=404, body=b"404 page not found", times=1),
+        Fault(
+            path="*/referrers/*", status=200, body=b"<html>", headers={"Content-Type": "text/html"}, times=1
+        ),
+    ],
+)
+async def test_an_api_that_was_there_is_not_forgotten(
+    repo: oci.Repository, registry: RunningRegistry, fault: Fault
+) -> None:
+    """Then such an answer is an error, and no word of there being no signatures; the next time it is asked."""
+    pushed = await push_referrers(repo, SUBJECT, ["text/a"])
+    registry.faults.add(fault)
+
+    with pytest.raises(oci.RequestError):
+        await repo.referrers.get(SUBJECT)
+    assert await repo.referrers.get(SUBJECT) == pushed
+
+
 async def test_a_web_page_means_no_api(repo: oci.Repository, registry: RunningRegistry) -> None:
     """Old proxies answer 200 with HTML to whatever they do not know."""
     page = {"Content-Type": "text/html; charset=utf-8"}

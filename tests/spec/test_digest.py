@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -121,3 +122,10 @@ def test_pydantic_checks_digests() -> None:
         adapter.validate_python("sha256:abc")
     with pytest.raises(ValidationError):
         adapter.validate_python(7)
+
+
+@pytest.mark.parametrize("value", [None, 3, b"sha256:"])
+def test_what_is_no_text_is_no_digest(value: Any) -> None:
+    """It is a mistake of the program, and said so."""
+    with pytest.raises(TypeError, match="a digest is text"):
+        oci.Digest(value)

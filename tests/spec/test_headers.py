@@ -38,11 +38,13 @@ from oci_distribution.spec.headers import (
         (" a/b ;q=1", "a/b"),
         ("", None),
         (";", None),
+        ("not a type", None),
+        ("a" * 200 + "/b", None),
         (None, None),
     ],
 )
 def test_content_type(value: str | None, media_type: str | None) -> None:
-    """Without parameters, in lower case."""
+    """Without parameters, in lower case; what is none says nothing."""
     assert parse_media_type(value) == media_type
 
 

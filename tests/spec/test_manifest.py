@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,6 +102,7 @@ AMBIGUOUS = {
     "Go's Manifests": (encoded(IMAGE, Manifests=[CHILD]), None),
     "Go's LAYERS": (encoded(INDEX, LAYERS=[LAYER]), None),
     "Go's mediatype": (encoded(IMAGE, mediatype=TYPES.IMAGE_INDEX), None),
+    "Go's manifests with a long s": (encoded(IMAGE | {"manife\u017ft\u017f": [CHILD]}), None),
     "Go's SchemaVersion": (encoded(IMAGE, SchemaVersion=1), None),
 }
 
@@ -112,6 +114,47 @@ def test_what_can_be_read_in_two_ways_is_refused(name: str) -> None:
 
     with pytest.raises(oci.InvalidManifest):
         oci.Manifest.parse(raw, announced)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        IMAGE | {"layers": [LAYER | {"Digest": CHILD["digest"]}]},
+        IMAGE | {"config": CONFIG | {"\u017fize": 3}},
+        IMAGE | {"Subject": CHILD},
+        INDEX | {"manifests": [CHILD | {"Platform": {"os": "linux", "architecture": "arm"}}]},
+        INDEX | {"manifests": [CHILD | {"platform": {"os": "linux", "OS.Version": "1"}}]},
+    ],
+)
+def test_fields_within_that_go_reads_otherwise(document: Any) -> None:
+    """Go takes a field in any case for the right one: what is in it would be other content to others."""
+    manifest = oci.Manifest.parse(encoded(document))
+
+    with pytest.raises(oci.InvalidManifest, match="ambiguous"):
+        _ = manifest.content
+
+
+def test_keys_of_annotations_are_free() -> None:
+    """They are no fields, and may differ in nothing but case."""
+    notes = {"Digest": "a", "digest": "b"}
+
+    content = oci.Manifest.parse(encoded(INDEX, annotations=notes)).content
+
+    assert isinstance(content, oci.ImageIndex)
+    assert content.annotations == notes
+
+
+def test_our_own_names_are_no_fields_of_a_manifest() -> None:
+    """`artifact_type` is how we call it: nobody else would read it."""
+    layer = LAYER | {"media_type": "a/b", "artifact_type": "a/b"}
+
+    content = oci.Manifest.parse(encoded(IMAGE, artifact_type="a/b", layers=[layer])).content
+
+    assert isinstance(content, oci.ImageManifest)
+    assert (content.artifact_type, content.layers[0].artifact_type) == (None, None)
+    assert content.layers[0].media_type == LAYER["mediaType"]
+    with pytest.raises(oci.InvalidManifest):
+        _ = oci.Manifest.parse(encoded(IMAGE, config={"media_type": "a/b", "digest": "x", "size": 1})).content
 
 
 @pytest.mark.parametrize(
@@ -205,6 +248,18 @@ def test_verification_by_a_descriptor() -> None:
         manifest.verify(right.model_copy(update={"size": right.size + 1}))
     with pytest.raises(oci.DigestMismatch):
         manifest.verify(right.model_copy(update={"digest": oci.Digest.of(b"other")}))
+
+
+def test_bytes_and_descriptor_that_do_not_belong_together() -> None:
+    """One of them can be replaced, and the other is checked against it."""
+    manifest = oci.Manifest.parse(encoded(IMAGE))
+    right = manifest.descriptor
+
+    manifest.check()
+    with pytest.raises(oci.DigestMismatch):
+        replace(manifest, raw=manifest.raw + b" ").check()
+    with pytest.raises(oci.SizeMismatch):
+        replace(manifest, descriptor=right.model_copy(update={"size": right.size + 1})).check()
 
 
 def test_a_new_manifest_is_written_as_the_specification_wants() -> None:

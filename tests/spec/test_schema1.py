@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 
 import oci_distribution as oci
+from oci_distribution.spec.schema1 import signed_payload
 
 LAYER = oci.Digest.of(b"layer")
 PAYLOAD = json.dumps(
@@ -52,6 +54,7 @@ def test_signed_manifest_is_named_by_its_payload(announced: str | None) -> None:
     for digest in (DIGEST, None):
         manifest = oci.Manifest.parse(raw, announced, digest=digest)
         assert (manifest.raw, manifest.digest, manifest.media_type) == (raw, DIGEST, SIGNED)
+        manifest.check()
 
 
 def test_what_is_in_it() -> None:
@@ -90,6 +93,20 @@ def test_signatures_do_not_help_other_manifests() -> None:
 
     with pytest.raises(oci.DigestMismatch):
         oci.Manifest.parse(raw, digest=DIGEST)
+
+
+def test_many_signatures_take_no_memory() -> None:
+    """Signatures for hundreds of documents are as long as the manifest, and not hundreds of times that."""
+    raw = signed(*(protected(formatLength=(1 << 20) - cut) for cut in range(100)))
+    raw = raw[:-1] + b',"history": "' + b" " * (1 << 20) + b'"}'
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(oci.InvalidManifest, match="different documents"):
+            signed_payload(raw)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

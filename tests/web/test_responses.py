@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import httpx
@@ -9,7 +10,8 @@ import pytest
 
 import oci_distribution as oci
 from oci_distribution.testing import Fault, RunningRegistry
-from oci_distribution.web import BlobResponse
+from oci_distribution.web import BlobResponse, ManifestResponse
+from tests.hostile import Exchange, hostile
 from tests.images import push_image
 
 if TYPE_CHECKING:
@@ -235,6 +237,35 @@ async def test_descriptor_says_what_a_blob_is(repo: oci.Repository) -> None:
 
     assert [answer.headers["content-type"] for answer in answers] == [blob.media_type, "application/json"]
     assert answers[0].headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "media_type", ["text/html", "image/svg+xml", "application/xhtml+xml", "application/vnd.acme+XML"]
+)
+async def test_what_somebody_pushed_is_no_page_of_ours(repo: oci.Repository, media_type: str) -> None:
+    """A browser would run its scripts as the application's own."""
+    blob = await repo.blobs.push(b"<script>alert(1)</script>", media_type=media_type)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(BlobResponse(repo, blob))) as web:
+        answer = await web.get("http://any")
+
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_manifest_of_any_type_is_no_page_of_ours(client: oci.Client) -> None:
+    """What it says of itself is not what browsers are told."""
+    image = json.dumps({"mediaType": "text/html", "annotations": {"a": "<script>"}}).encode()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, image, [("Content-Type", "application/json")])
+
+    async with hostile(script) as server:
+        response = ManifestResponse(client.registry(server.url).repository("a"), "v1")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(response)) as web:
+            answer = await web.get("http://any")
+
+    assert (answer.content, answer.headers["content-type"]) == (image, "application/octet-stream")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
