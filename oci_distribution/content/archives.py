@@ -32,6 +32,7 @@ MAX_STEPS: Final = 256
 """Names on the way that a link leads, those of other links on it included; Linux follows 40 links."""
 
 _PIECE: Final = 1 << 20
+_OUT: Final = "out of the directory, or in a circle"
 # What another system takes for a separator or a drive is refused everywhere.
 _ODD: Final = re.compile(r"[\x00-\x1f\\]|^[A-Za-z]:")
 
@@ -111,9 +112,9 @@ def _members(directory: Path, name: PurePosixPath) -> Iterator[tuple[Path, tarfi
         try:
             check_title(member.name)
         except ContentError as error:
-            raise InvalidArgument(f"{path} cannot be packed: {error}") from None
+            raise InvalidArgument(f"{str(path)!r} cannot be packed: {error}") from None
         if member.issym() and _leads_out(path, directory):
-            raise InvalidArgument(f"{path} cannot be packed: it leads to {member.linkname!r}, out of {name}")
+            raise InvalidArgument(f"{str(path)!r} cannot be packed: it leads {_OUT} ({member.linkname!r})")
         yield path, member
 
 
@@ -346,7 +347,7 @@ class _Directory:
         # When all are there: one may lead through another.
         for path, text in self._links:
             if _leads_out(path, self._target):
-                raise ContentError(f"the link {path.name!r} leads to {text!r}, out of the directory")
+                raise ContentError(f"the link {path.name!r} leads {_OUT} ({text!r})")
 
 
 def _write(source: IO[bytes], path: Path, member: tarfile.TarInfo) -> None:
