@@ -392,7 +392,7 @@ class DigestInvalid(ResponseError):
 
 
 class SizeInvalid(ResponseError):
-    """SIZE_INVALID: the bytes that arrived do not have the announced length."""
+    """SIZE_INVALID: what was sent has not the announced length, or is more than is taken (status 413)."""
 
 
 class RangeInvalid(ResponseError):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
-from oci_distribution.content.archives import check_title, pack_directory, unpack_directory
+from oci_distribution.content.archives import check_directory, check_title, pack_directory, unpack_directory
 from oci_distribution.content.files import in_thread, mapped_os_errors
 from oci_distribution.content.ingest import ingest, temporary_directory
 from oci_distribution.content.protocols import ReadableStore, WritableStore
@@ -19,7 +18,8 @@ from oci_distribution.content.sources import BytesSource, FileSource, describe
 from oci_distribution.errors import ContentError, InvalidArgument, StoreError
 from oci_distribution.spec.mediatypes import MediaType, check_media_type, is_index
 from oci_distribution.spec.models import Descriptor, ImageManifest, Platform
-from oci_distribution.spec.pack import EMPTY_DESCRIPTOR, EMPTY_JSON, pack_manifest
+from oci_distribution.spec.pack import EMPTY_DESCRIPTOR, EMPTY_JSON, check_annotations, pack_manifest
+from oci_distribution.spec.reference import check_tags
 
 __all__ = ["ArtifactFile", "pull_files", "push_files"]
 
@@ -67,13 +67,20 @@ class _Entry:
     def path(self) -> Path:
         return Path(self.file.path)
 
+    def check(self) -> None:
+        """Make sure, in this thread, that it can be pushed."""
+        if self.path.is_dir():
+            check_directory(self.path, name=self.title)
+        else:
+            FileSource(self.path)
+
 
 async def push_files(
     store: WritableStore,
-    files: Sequence[FileLike],
+    files: Iterable[FileLike],
     *,
     artifact_type: str = UNKNOWN_ARTIFACT,
-    tags: Sequence[str] = (),
+    tags: Iterable[str] = (),
     config: Descriptor | None = None,
     subject: Descriptor | None = None,
     annotations: Mapping[str, str] | None = None,
@@ -81,7 +88,7 @@ async def push_files(
     """Push files and directories as one artifact that `pull_files`, and the tool oras, make files of again.
 
     A directory becomes one layer, an archive without times and owners, so that the same files are the same
-    layer. What the store holds already is not sent.
+    layer. What the store holds already is not sent, and nothing is when something cannot be pushed.
 
     Args:
         store: A repository, a layout, …
@@ -96,16 +103,18 @@ async def push_files(
         The descriptor of its manifest.
 
     Raises:
-        InvalidArgument: A title leads out of a directory, or is there twice; or see `pack_manifest`.
-        StoreError: A file is not there, or cannot be read.
+        InvalidArgument: A title or a link leads out of a directory, a title is there twice, or a name is none
+            elsewhere; or see `pack_manifest`.
+        InvalidReference: A tag breaks the grammar.
+        StoreError: A file is not there, cannot be read, or is none.
         SizeMismatch: A file changed meanwhile.
     """
-    entries = _entries(files)
+    entries, tags = _entries(files), check_tags(tags)
     # Made once before anything is pushed: what is wrong with the rest is said now.
     pack_manifest(artifact_type=artifact_type, config=config, subject=subject, annotations=annotations)
     for entry in entries:
         with mapped_os_errors(entry.path):
-            await in_thread(entry.path.stat)
+            await in_thread(entry.check)
     layers: list[Descriptor] = []
     for entry in entries:
         async with _described(entry) as (layer, path):
@@ -120,7 +129,7 @@ async def push_files(
     return manifest.descriptor
 
 
-def _entries(files: Sequence[FileLike]) -> list[_Entry]:
+def _entries(files: Iterable[FileLike]) -> list[_Entry]:
     if isinstance(files, str | os.PathLike):
         msg = f"files must be a sequence, not one path: use [{os.fspath(files)!r}]"
         raise TypeError(msg)
@@ -132,6 +141,7 @@ def _entries(files: Sequence[FileLike]) -> list[_Entry]:
             entries.append(_Entry(file, check_title(title)))
         except ContentError as error:
             raise InvalidArgument(str(error)) from None
+        check_annotations({**file.annotations, TITLE: title})
         if file.media_type is not None:
             check_media_type(file.media_type)
     clash = _clash(entry.title for entry in entries)
@@ -276,6 +286,12 @@ async def _pull_directory(
 
 def _put(new: Path, place: Path, old: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists():
-        shutil.move(place, old)
-    new.replace(place)
+    if not place.exists():
+        new.replace(place)
+        return
+    place.replace(old)
+    try:
+        new.replace(place)
+    except BaseException:
+        old.replace(place)
+        raise

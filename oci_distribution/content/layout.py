@@ -24,7 +24,7 @@ from oci_distribution.content.files import (
 from oci_distribution.content.ingest import TEMPORARY_PREFIX, ingest, replace_file
 from oci_distribution.content.layout_index import LayoutIndex, load_object
 from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
-from oci_distribution.content.sources import verified
+from oci_distribution.content.sources import BytesSource, held_data, verified
 from oci_distribution.errors import InvalidLayout, NotFound, StoreError
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.manifest import Manifest
@@ -110,6 +110,8 @@ class Layout:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a blob, verified on the way when it is read from its first byte on.
 
+        What the descriptor holds itself need not be in the layout.
+
         Raises:
             NotFound: The layout does not hold it, or does not exist.
             InvalidLayout: The directory is something else, or broken.
@@ -117,6 +119,9 @@ class Layout:
         """
         path = self._blob_path(descriptor.digest)
         async with AsyncExitStack() as stack:
+            if (data := held_data(descriptor)) is not None:
+                yield await stack.enter_async_context(BytesSource(data).open(start))
+                return
             try:
                 file = await stack.enter_async_context(open_file(path, "rb"))
             except StoreError as error:
@@ -164,13 +169,15 @@ class Layout:
 
         Raises:
             InvalidReference: A tag breaks the grammar; nothing was written.
+            DigestMismatch: The bytes are not those of the descriptor; nothing was written.
             InvalidLayout: The directory is something else, or broken.
             StoreError: The operating system refuses.
         """
-        check_tags(tags)
+        tags = check_tags(tags)
+        manifest.check()
         await self._create()
         async with self._lock():
-            await self._in_thread(partial(self._list, manifest, tuple(tags)))
+            await self._in_thread(partial(self._list, manifest, tags))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         with mapped_os_errors(self.path):

@@ -59,7 +59,8 @@ class LayoutIndex:
 
     def dump(self) -> bytes:
         """Return the bytes for the file."""
-        return json.dumps(self.document, separators=(",", ":"), ensure_ascii=False).encode()
+        # In ASCII: what others wrote may hold halves of characters, which have no other form.
+        return json.dumps(self.document, separators=(",", ":")).encode()
 
     @property
     def _entries(self) -> list[_Entry]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
-from oci_distribution.content.sources import BytesSource, read_all, verified
+from oci_distribution.content.sources import BytesSource, held_data, read_all, verified
 from oci_distribution.errors import NotFound
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.manifest import Manifest
@@ -54,8 +54,11 @@ class MemoryStore:
     async def open_blob(
         self, descriptor: Descriptor, *, start: int = 0
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """Open a blob, verified on the way when it is read from its first byte on."""
-        data = self._blobs.get(descriptor.digest)
+        """Open a blob, verified on the way when it is read from its first byte on.
+
+        What the descriptor holds itself need not be in the store.
+        """
+        data = self._blobs.get(descriptor.digest, held_data(descriptor))
         if data is None:
             raise NotFound(f"{self!r} holds no blob {descriptor.digest}")
         async with BytesSource(data).open(start) as stream:
@@ -82,7 +85,8 @@ class MemoryStore:
 
     async def push_manifest(self, manifest: Manifest, *, tags: Sequence[str] = ()) -> None:
         """Store a manifest, and let `tags` point at it."""
-        check_tags(tags)
+        tags = check_tags(tags)
+        manifest.check()
         self._manifests[manifest.digest] = manifest
         self._tags |= dict.fromkeys(tags, manifest.digest)
 

@@ -80,6 +80,8 @@ class ReadableStore(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open a blob; reading the whole verifies size and digest before the last piece is handed out.
 
+        What the descriptor holds itself, in `data`, need not be in the store.
+
         Args:
             descriptor: Which blob.
             start: First byte wanted; what begins later than with the first cannot be verified.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TypeAlias
 
 from oci_distribution.content.files import mapped_os_errors, open_file, read_pieces
 from oci_distribution.content.protocols import ReadableStore, Source
-from oci_distribution.errors import DigestMismatch, SizeMismatch
+from oci_distribution.errors import DigestMismatch, SizeMismatch, StoreError
 from oci_distribution.spec.digest import Digest, Hasher
 from oci_distribution.spec.models import Descriptor
 
@@ -23,6 +24,7 @@ __all__ = [
     "SourceLike",
     "as_source",
     "describe",
+    "held_data",
     "iterating",
     "read_all",
     "verified",
@@ -54,7 +56,9 @@ def as_source(data: SourceLike, *, size: int | None = None) -> Source:
         return data
     if size is not None and callable(data):
         return CallableSource(data, size)
-    msg = f"cannot read a {type(data).__name__}: give bytes, a pathlib.Path, or a source that opens again"
+    ways = "a source, or a function that returns an async iterable of bytes; to push, also such an iterable"
+    # A text could be the content as well as a path: nobody is to guess.
+    msg = f"cannot read a {type(data).__name__}: give bytes, a pathlib.Path, {ways}"
     raise TypeError(msg)
 
 
@@ -91,7 +95,7 @@ class FileSource:
         path: The file.
 
     Raises:
-        StoreError: There is no such file, or it may not be read.
+        StoreError: There is no such file, or it is a directory, a pipe or a device.
     """
 
     __slots__ = ("_path", "_size")
@@ -100,7 +104,11 @@ class FileSource:
         self._path = path
         with mapped_os_errors(path):
             # On the event loop: a source has a size from the start, and asking for it takes microseconds.
-            self._size = path.stat().st_size
+            status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            # To open a pipe waits for a writer, in a thread that nobody can stop.
+            raise StoreError(f"{path} is no regular file")
+        self._size = status.st_size
 
     @property
     def size(self) -> int:
@@ -276,6 +284,14 @@ def check(hasher: Hasher, descriptor: Descriptor) -> None:
         raise SizeMismatch(f"{descriptor.digest} has {hasher.size} bytes, not {descriptor.size}")
     if (actual := hasher.digest()) != descriptor.digest:
         raise DigestMismatch(f"content hashes to {actual}, not to {descriptor.digest}")
+
+
+def held_data(descriptor: Descriptor) -> bytes | None:
+    """Return content that a descriptor holds itself, if it is what the descriptor says."""
+    data = descriptor.inline_data
+    if data is None or len(data) != descriptor.size:
+        return None
+    return data if Digest.of(data, descriptor.digest.algorithm) == descriptor.digest else None
 
 
 async def read_all(stream: AsyncIterator[bytes]) -> bytes:

@@ -146,8 +146,15 @@ class _Run:
 
         async with anyio.create_task_group() as group:
             if isinstance(content, ImageIndex):
+                indexes: list[Descriptor] = []
                 for child in content.manifests:
-                    group.start_soon(self._once, child, below)
+                    if is_index(child.media_type):
+                        indexes.append(child)
+                    else:
+                        group.start_soon(self._once, child, below)
+                # One after another, to its end: each holds a manifest while it waits for what is below it.
+                for child in indexes:
+                    await self._once(child, below)
             else:
                 group.start_soon(self._once, content.config, self._blob)
                 for layer in content.layers:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from oci_distribution.content.files import to_its_end
+from oci_distribution.content.sources import held_data
 from oci_distribution.errors import ContentError, InvalidArgument
 from oci_distribution.remote.blob_body import BlobBody
 from oci_distribution.remote.blob_reader import BlobReader, Body
@@ -43,7 +44,7 @@ def blob_reader(
     size, urls = (blob.size, blob.urls) if isinstance(blob, Descriptor) else (None, ())
     digest = blob.digest if isinstance(blob, Descriptor) else blob
     where = places(sender, host, repository, by_digest=True)
-    data = _held(blob)
+    data = held_data(blob) if isinstance(blob, Descriptor) else None
 
     def body(begin: int, end: int | None) -> Body:
         if data is not None:
@@ -59,14 +60,6 @@ def blob_reader(
         return _Parallel(part, begin, last, connections)
 
     return BlobReader(body, blob, start=start, stop=stop)
-
-
-def _held(blob: Descriptor | Digest) -> bytes | None:
-    """Return content that a descriptor holds itself, if it is what the descriptor says."""
-    data = blob.inline_data if isinstance(blob, Descriptor) else None
-    if data is None or not isinstance(blob, Descriptor) or len(data) != blob.size:
-        return None
-    return data if Digest.of(data, blob.digest.algorithm) == blob.digest else None
 
 
 class _Inline:

@@ -17,7 +17,7 @@ from oci_distribution.remote.upload_session import UploadSession
 from oci_distribution.remote.uploads import check_chunk_size
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest, Hasher
-from oci_distribution.spec.mediatypes import MediaType
+from oci_distribution.spec.mediatypes import MediaType, check_media_type
 from oci_distribution.spec.models import Descriptor
 
 __all__ = ["BlobWriter"]
@@ -145,15 +145,22 @@ class BlobWriter:
         Raises:
             DigestMismatch: It is something else, or the registry stored something else.
             SizeMismatch: It has another length.
-            InvalidArgument: The upload was resumed without a prefix, and no digest is given.
+            InvalidMediaType: The media type breaks the grammar.
+            InvalidArgument: The upload was resumed without a prefix, and no digest is given; or it is one of
+                another algorithm than the writer's, so that nobody could tell whether it is right.
         """
         sink = self._open_sink
+        check_media_type(media_type)
         wanted = expected.digest if isinstance(expected, Descriptor) else expected and Digest(expected)
         actual = sink.digest()
         digest = wanted or actual
         if digest is None:
             raise InvalidArgument("an upload that was resumed without a prefix needs the digest to commit")
-        if actual is not None and actual.algorithm == digest.algorithm and actual != digest:
+        if actual is not None and actual.algorithm != digest.algorithm:
+            raise InvalidArgument(
+                f"{digest} cannot be verified by a writer whose algorithm is {actual.algorithm}"
+            )
+        if actual is not None and actual != digest:
             raise DigestMismatch(f"what was written hashes to {actual}, not to {digest}")
         if isinstance(expected, Descriptor) and expected.size != sink.size:
             raise SizeMismatch(f"{sink.size} bytes were written, not the {expected.size} of {digest}")

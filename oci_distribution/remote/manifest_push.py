@@ -49,7 +49,8 @@ async def push(
 ) -> Descriptor:
     """Store a manifest, and let tags point at it; see `Registry.push_manifest`."""
     check_repository(repository)
-    check_tags(tags)
+    tags = check_tags(tags)
+    manifest.check()
     if len(manifest.raw) > registry.max_manifest:
         raise LimitExceeded(f"{manifest.digest} is longer than {registry.max_manifest} bytes (max_manifest)")
     if if_absent and not tags:
@@ -57,8 +58,7 @@ async def push(
     job = _Push(registry, repository, manifest)
     wanted = list(dict.fromkeys(tags))
     if if_absent:
-        for tag in wanted:
-            await job.under_new_tag(tag)
+        await job.under_new(wanted)
     else:
         await job.under(wanted)
     subject = manifest.subject
@@ -125,13 +125,16 @@ class _Push:
         registry = self._registry.without_mirrors
         return (await manifests.stat(registry, self._repository, tag)).digest == self._manifest.digest
 
-    async def under_new_tag(self, tag: str) -> None:
-        """Store it under a tag that does not exist yet, or points at it already."""
+    async def under_new(self, tags: list[str]) -> None:
+        """Store it under tags that do not exist yet, or point at it already."""
         if not self._is_default:
             raise UnsupportedError("a tag that must not move can only be pushed with a sha256 digest")
-        # Many registries take no notice of the condition: there this question is all that there is.
-        if await self._is_there(tag):
-            return
+        # Many registries take no notice of the condition: there this question is all that there is. And all
+        # are asked for before the first is pushed, which would be there though the second is taken.
+        for tag in [tag for tag in tags if not await self._is_there(tag)]:
+            await self._put_new(tag)
+
+    async def _put_new(self, tag: str) -> None:
         try:
             await self._put(tag, condition=("If-None-Match", "*"))
         except ResponseError as error:

@@ -10,19 +10,17 @@ from pydantic import BaseModel, ValidationError
 
 from oci_distribution.errors import (
     ContentError,
-    DigestMismatch,
-    InvalidDigest,
     InvalidManifest,
     NotFound,
     ProtocolError,
     ResponseError,
     TooManyRequests,
 )
+from oci_distribution.remote.announced import announced_digest, check_announced
 from oci_distribution.remote.failover import asked_in_turn
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.headers import (
-    DOCKER_CONTENT_DIGEST,
     entity_tag,
     parse_content_length,
     parse_media_type,
@@ -84,10 +82,9 @@ async def _stat(registry: Registry, repository: str, reference: str, digest: Dig
         return (await _get(registry, repository, reference, digest)).descriptor
     size = parse_content_length(answer.headers.get("Content-Length"))
     media_type = parse_media_type(answer.headers.get("Content-Type"))
-    announced = announced_digest(answer)
-    if digest is not None and announced is not None and announced != digest:
-        raise DigestMismatch(f"asked for {digest}, and the registry names {announced}").about(answer.context)
-    known = digest or announced
+    if digest is not None:
+        check_announced(answer, digest)
+    known = digest or announced_digest(answer)
     if known is None or size is None or media_type is None:
         return (await _get(registry, repository, reference, digest)).descriptor
     return Descriptor(media_type=media_type, digest=known, size=size)
@@ -223,9 +220,7 @@ async def put(
     answer = await registry.sender.request(
         registry.host, endpoint, limit=SMALL_ANSWER, headers=headers, body=manifest.raw
     )
-    stored = announced_digest(answer)
-    if stored is not None and stored != manifest.digest:
-        raise DigestMismatch(f"the registry stored {stored}, not {manifest.digest}").about(answer.context)
+    check_announced(answer, manifest.digest, manifest.raw)
     return answer
 
 
@@ -236,16 +231,3 @@ def checked_reference(repository: str, reference: str) -> Digest | None:
         return Digest(reference)
     check_tag(reference)
     return None
-
-
-def announced_digest(answer: Answer) -> Digest | None:
-    """Return the digest that an answer names; None when it names none.
-
-    Raises:
-        ProtocolError: It names something else.
-    """
-    text = answer.headers.get(DOCKER_CONTENT_DIGEST)
-    try:
-        return Digest(text) if text else None
-    except InvalidDigest as error:
-        raise ProtocolError(f"{DOCKER_CONTENT_DIGEST}: {error}", context=answer.context) from None

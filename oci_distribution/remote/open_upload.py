@@ -13,10 +13,10 @@ from functools import partial
 
 import anyio
 
+from oci_distribution.content.files import to_its_end
 from oci_distribution.content.sources import PartSource
 from oci_distribution.errors import (
     Attempt,
-    DigestMismatch,
     OCIError,
     ProtocolError,
     RangeInvalid,
@@ -24,11 +24,11 @@ from oci_distribution.errors import (
     ResponseError,
     SizeMismatch,
 )
+from oci_distribution.remote.announced import check_announced
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.endpoints import Endpoint
 from oci_distribution.spec.headers import (
-    DOCKER_CONTENT_DIGEST,
     OCI_CHUNK_MIN_LENGTH,
     parse_chunk_min_length,
     parse_content_length,
@@ -51,6 +51,8 @@ SMALLEST_CHUNK = 16 << 10
 """Bytes below which no chunk is made smaller: a registry that refuses those refuses chunks."""
 MAX_MISPLACED = 5
 """Places at which a registry may refuse one chunk, and say that it wants another."""
+_FEWEST = 2
+"""Bytes of the smallest chunk: of one byte, registries say the same as of none (`parse_upload_range`)."""
 _OK, _ACCEPTED = 200, 202
 _TOO_LARGE = 413
 _MISPLACED_OR_TOO_LARGE = frozenset({_TOO_LARGE, 416})
@@ -80,9 +82,11 @@ class UploadTarget:
         """Send an endpoint, and return an answer that is all headers."""
         return await self.sender.request(self.host, endpoint, limit=SMALL_ANSWER, body=body)
 
-    async def exists(self, digest: Digest) -> bool:
-        """Ask whether the repository holds a blob."""
-        return (await self.request(endpoints.find_blob(self.name, digest))).status == _OK
+    async def exists(self, digest: Digest, size: int) -> bool:
+        """Ask whether the repository holds a blob of so many bytes, as far as it says how many there are."""
+        answer = await self.request(endpoints.find_blob(self.name, digest))
+        stored = parse_content_length(answer.headers.get("Content-Length"))
+        return answer.status == _OK and stored in {None, size}
 
     async def check_stored(self, digest: Digest, size: int) -> None:
         """Make sure that what was put together of many chunks is what was sent.
@@ -97,7 +101,7 @@ class UploadTarget:
             raise SizeMismatch(f"the registry stored {stored} bytes of {digest}, not {size}").about(
                 answer.context
             )
-        check_digest(answer, digest)
+        check_announced(answer, digest)
 
     async def start(
         self, endpoint: Endpoint, *, digest: Digest | None = None, body: bytes | None = None
@@ -126,17 +130,19 @@ class UploadTarget:
         try:
             answer = await asyncio.shield(starting)
             if answer.status != _ACCEPTED and digest is not None:
-                check_digest(answer, digest)
+                check_announced(answer, digest)
             return self._opened(answer)
         except asyncio.CancelledError:
-            with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), suppress(OCIError):
-                upload = self._opened(await asyncio.shield(starting))
-                if upload is not None:
-                    await upload.give_up()
-            starting.cancel()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([starting])
+            await to_its_end(self._give_up(starting))
             raise
+
+    async def _give_up(self, starting: asyncio.Future[Answer]) -> None:
+        with anyio.move_on_after(CLEAN_UP_DEADLINE), suppress(OCIError):
+            upload = self._opened(await asyncio.shield(starting))
+            if upload is not None:
+                await upload.give_up()
+        starting.cancel()
+        await asyncio.wait([starting])
 
     def _opened(self, answer: Answer) -> OpenUpload | None:
         if answer.status != _ACCEPTED:
@@ -187,12 +193,12 @@ class OpenUpload:
         What a registry wants at least goes before what it took at most: it has to know.
         """
         largest = self.target.learned.largest_chunk
-        return max(wanted if largest is None else min(wanted, largest), self.minimum)
+        return max(wanted if largest is None else min(wanted, largest), self.minimum, _FEWEST)
 
     async def put(self, digest: Digest, body: Body | bytes = b"") -> None:
         """Send the rest of the blob, and close the upload (end-6)."""
         endpoint = endpoints.put_upload(self.target.name, self.location, digest)
-        check_digest(await self.target.request(endpoint, body), digest)
+        check_announced(await self.target.request(endpoint, body), digest)
 
     async def stream(self, body: Body) -> None:
         """Send the whole blob in one PATCH."""
@@ -249,8 +255,8 @@ class OpenUpload:
         """Return how many bytes the registry holds; raise `error` when it will not say, or lost some."""
         try:
             held = await self.ask()
-        except ResponseError:
-            # ECR Public has no status of uploads.
+        except (ResponseError, ProtocolError):
+            # ECR Public has no status of uploads, and a proxy may answer in its own words.
             raise error from None
         if not begin <= held <= end:
             error.add_note(f"the registry holds {held} bytes of the upload, not {begin} or more")
@@ -275,7 +281,7 @@ class OpenUpload:
                     is_stale = False  # the location may have been; the one that is asked for is not
                 else:
                     await self._wait(error, attempts)
-                if await self.target.exists(digest):
+                if await self.target.exists(digest, self.size):
                     return None
                 await self._held(error, self.size, self.size)
 
@@ -297,7 +303,10 @@ class OpenUpload:
 
     async def give_up(self) -> None:
         """Delete the upload. That it fails is no news: the specification lets a registry drop it first."""
-        with anyio.move_on_after(CLEAN_UP_DEADLINE, shield=True), without_deadline(), suppress(OCIError):
+        await to_its_end(self._given_up())
+
+    async def _given_up(self) -> None:
+        with anyio.move_on_after(CLEAN_UP_DEADLINE), without_deadline(), suppress(OCIError):
             while not await self._cancelled():
                 # distribution is still taking in what it got of a PUT, and moves the offset once more.
                 await self.target.sender.timing.sleep(CLEAN_UP_PAUSE)
@@ -317,14 +326,3 @@ class OpenUpload:
 
     def _move(self, answer: Answer) -> None:
         self.location = self.target.location(answer) or self.location
-
-
-def check_digest(answer: Answer, digest: Digest) -> None:
-    """Compare what the registry says that it stored with what was sent.
-
-    Raises:
-        DigestMismatch: It stored something else.
-    """
-    stored = answer.headers.get(DOCKER_CONTENT_DIGEST)
-    if stored is not None and stored != digest:
-        raise DigestMismatch(f"the registry stored {stored}, not {digest}").about(answer.context)

@@ -10,11 +10,12 @@ from pathlib import Path
 from oci_distribution.content.files import in_thread, mapped_os_errors, read_bounded
 from oci_distribution.content.protocols import PushOutcome, Source
 from oci_distribution.content.sources import FileSource, SourceLike, as_source, describe, iterating
-from oci_distribution.errors import DigestMismatch
+from oci_distribution.errors import DigestMismatch, LimitExceeded
 from oci_distribution.remote.blob_writer import BlobWriter
 from oci_distribution.remote.open_upload import UploadTarget
 from oci_distribution.remote.uploads import CHUNK_SIZE, SINGLE_POST, Upload, check_chunk_size
-from oci_distribution.spec.digest import Digest
+from oci_distribution.spec.digest import DEFAULT_ALGORITHM, Digest
+from oci_distribution.spec.mediatypes import check_media_type
 from oci_distribution.spec.models import Descriptor
 
 __all__ = ["push"]
@@ -41,12 +42,15 @@ async def push(
     """
     if chunk_size is not None:
         check_chunk_size(chunk_size)
+    check_media_type(media_type)
     if isinstance(data, AsyncIterable) and not isinstance(data, Source):
-        if descriptor is not None and await target.exists(descriptor.digest):
+        if descriptor is not None and await target.exists(descriptor.digest, descriptor.size):
             return descriptor, PushOutcome.EXISTED
         size = CHUNK_SIZE if chunk_size is None else chunk_size
         stream: AsyncIterable[bytes] = data  # pyright: ignore[reportUnknownVariableType] - or a source
-        async with BlobWriter(target, chunk_size=size) as writer, iterating(stream) as pieces:
+        algorithm = DEFAULT_ALGORITHM if descriptor is None else descriptor.digest.algorithm
+        writing = BlobWriter(target, chunk_size=size, algorithm=algorithm)
+        async with writing as writer, iterating(stream) as pieces:
             async for piece in pieces:
                 await writer.write(piece)
             return await writer.commit(descriptor, media_type=media_type), PushOutcome.COPIED
@@ -63,8 +67,11 @@ async def _in_memory_if_small(path: Path) -> bytes | Path:
     """Return what a small file holds: to read it twice, in threads, costs more than to send it."""
     if FileSource(path).size > SINGLE_POST:
         return path
-    with mapped_os_errors(path):
-        return await in_thread(partial(read_bounded, path, SINGLE_POST))
+    try:
+        with mapped_os_errors(path):
+            return await in_thread(partial(read_bounded, path, SINGLE_POST))
+    except LimitExceeded:
+        return path  # it has grown meanwhile
 
 
 def _check(data: bytes | bytearray | memoryview, blob: Descriptor) -> None:

@@ -179,12 +179,14 @@ class Registry:
             repository: Name of the repository.
             manifest: What to store; all that it refers to must be there, but its subject.
             tags: Tags that shall point at it; without any it can be had by its digest.
-            if_absent: Whether a tag that points elsewhere shall stay where it is, which is an error then.
-                Registries that ignore `If-None-Match` are asked before, and somebody may come in between.
+            if_absent: Whether a tag that points elsewhere shall stay where it is, which is an error then, and
+                no tag is pushed. The registry is asked for all of them before; where it ignores
+                `If-None-Match`, somebody may come in between.
 
         Raises:
             ManifestBlobUnknown: Something that it refers to is missing.
-            DigestMismatch: The registry says that it stored something else.
+            DigestMismatch: The bytes are not those of the descriptor, or the registry says that it stored
+                something else.
             TagExists: A tag that must not move points elsewhere.
             LimitExceeded: It is longer than `max_manifest`.
             SizeInvalid: It is too long for the registry.
@@ -357,6 +359,7 @@ class Registry:
             DigestMismatch: The data, or what the registry stored, hashes to something else.
             DigestInvalid: The registry says so.
             SizeMismatch: The data has another length.
+            InvalidMediaType: The media type breaks the grammar.
         """
         target = self._upload_target(repository)
         from_name = mount_name(mount_from, self.host, repository)
@@ -379,7 +382,8 @@ class Registry:
 
         Args:
             repository: Name of the repository.
-            chunk_size: Bytes of each chunk; more where the registry wants more, fewer where it takes no more.
+            chunk_size: Bytes of each chunk, two at least; more where the registry wants more, fewer where it
+                takes no more.
             algorithm: Of the digest: `sha256` or `sha512`.
 
         Raises:

@@ -238,12 +238,12 @@ class Repository:
         registry = self.registry.without_mirrors
         try:
             if is_manifest(descriptor.media_type):
-                await registry.stat_manifest(self.name, descriptor.digest)
+                found = await registry.stat_manifest(self.name, descriptor.digest)
             else:
-                await registry.stat_blob(self.name, descriptor.digest)
+                found = await registry.stat_blob(self.name, descriptor.digest)
         except NotFound:
             return False
-        return True
+        return found.size == descriptor.size
 
     async def push_blob(
         self, descriptor: Descriptor, source: Source, *, mount_from: MountPoint | None = None

@@ -12,8 +12,9 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 
+from oci_distribution.content.ingest import ingest, temporary_directory
 from oci_distribution.content.protocols import MountPoint, PushOutcome, Source
-from oci_distribution.content.sources import BytesSource, PartSource
+from oci_distribution.content.sources import BytesSource, CallableSource, FileSource, PartSource
 from oci_distribution.errors import InvalidArgument, ResponseError, SizeMismatch, TokenError
 from oci_distribution.events import Event, emit, listening
 from oci_distribution.remote.open_upload import OpenUpload, UploadTarget
@@ -97,7 +98,7 @@ class Upload:
         if self._small is not None and missed >= SURE_OF_MISSES and missed % SURE_OF_MISSES:
             misses[name] = missed + 1
             return False
-        is_there = await self.target.exists(self.blob.digest)
+        is_there = await self.target.exists(self.blob.digest, self.blob.size)
         misses[name] = 0 if is_there else missed + 1
         return is_there
 
@@ -106,7 +107,7 @@ class Upload:
 
         async def attempt(number: int) -> None:
             # After a failure nobody knows whether the registry had it all (ECR has, ggcr#431).
-            if number > 1 and await self.target.exists(self.blob.digest):
+            if number > 1 and await self.target.exists(self.blob.digest, self.blob.size):
                 return
             await self._send(upload if number == 1 else None)
 
@@ -216,14 +217,27 @@ class Upload:
     async def _send_chunks(self, upload: OpenUpload) -> None:
         size = self.blob.size
         chunk_size = upload.chunk_size(self.chunk_size or CHUNK_SIZE)
-        while upload.size < size:
-            # Opened for each chunk, when its request has a slot: who holds a source and waits for a slot
-            # may wait for somebody who holds the slot and waits for the source.
-            await upload.append(PartSource(self.source, upload.size, min(chunk_size, size - upload.size)))
-            emit(Uploaded(self.blob, upload.size))
+        async with _in_parts(self.source, self.blob, chunk_size) as source:
+            while upload.size < size:
+                # Opened for each chunk, when its request has a slot: who holds a source and waits for a slot
+                # may wait for somebody who holds the slot and waits for the source.
+                await upload.append(PartSource(source, upload.size, min(chunk_size, size - upload.size)))
+                emit(Uploaded(self.blob, upload.size))
         await upload.finish(self.blob.digest)
         if size > chunk_size:
             await self.target.check_stored(self.blob.digest, size)
+
+
+@asynccontextmanager
+async def _in_parts(source: Source, blob: Descriptor, size: int) -> AsyncGenerator[Source]:
+    """Open a source that is read in parts; a function, which begins anew each time, goes to disk first."""
+    if not isinstance(source, CallableSource) or blob.size <= size:
+        yield source
+        return
+    async with temporary_directory() as directory:
+        async with source.open() as pieces:
+            await ingest(pieces, blob, directory / "blob", aside=directory)
+        yield FileSource(directory / "blob")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,14 @@ from typing import Any, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
-from oci_distribution.errors import DigestMismatch, InvalidManifest, InvalidMediaType, NotFound, SizeMismatch
+from oci_distribution.errors import (
+    DigestMismatch,
+    InvalidArgument,
+    InvalidManifest,
+    InvalidMediaType,
+    NotFound,
+    SizeMismatch,
+)
 from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.mediatypes import MediaType, check_media_type, is_index
 from oci_distribution.spec.models import (
@@ -91,13 +98,31 @@ class Manifest:
         Args:
             content: The model; empty fields are left out.
             algorithm: Of the digest; only sha256 is understood everywhere.
+
+        Raises:
+            InvalidArgument: A text in it has a half of a character, so that no UTF-8 can be made of it.
         """
         head: dict[str, Any] = {"schemaVersion": 2, "mediaType": content.media_type}
         document = content.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         # Required, and so there even when it is empty.
         document.setdefault("manifests" if isinstance(content, ImageIndex) else "layers", [])
-        raw = json.dumps(head | document, separators=(",", ":"), ensure_ascii=False).encode()
+        try:
+            raw = json.dumps(head | document, separators=(",", ":"), ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InvalidArgument(f"no UTF-8 can be made of the manifest: {error.reason}") from None
         return cls.parse(raw, content.media_type, digest=Digest.of(raw, algorithm))
+
+    def check(self) -> None:
+        """Make sure that the bytes are those of the descriptor: `dataclasses.replace` can change one alone.
+
+        Raises:
+            DigestMismatch: They hash to something else.
+            SizeMismatch: They have another length.
+        """
+        # A signed manifest of schema 1 hashes to something else, too, and parsing knows why.
+        is_plain = Digest.of(self.raw, self.digest.algorithm) == self.digest
+        if not is_plain or len(self.raw) != self.descriptor.size:
+            self.parse(self.raw, self.media_type, digest=self.digest).verify(self.descriptor)
 
     def verify(self, descriptor: Descriptor) -> Self:
         """Return this manifest if it is what `descriptor` points at.

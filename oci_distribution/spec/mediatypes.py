@@ -48,6 +48,11 @@ _MANIFESTS = _INDEXES | {
     MediaType.DOCKER_MANIFEST_V1_SIGNED,
 }
 
+_FOREIGN = (
+    "application/vnd.oci.image.layer.nondistributable.",
+    "application/vnd.docker.image.rootfs.foreign.",
+)
+
 # The whole list, always: with a shorter one Quay converts to schema 1, whose digest nobody asked for.
 _ACCEPTED = (
     MediaType.IMAGE_INDEX,
@@ -91,7 +96,7 @@ def is_manifest(media_type: str) -> bool:
 
 def is_foreign(media_type: str) -> bool:
     """Say whether layers of this type stay with their owner: registries hold only where to get them."""
-    return ".nondistributable." in media_type or ".foreign." in media_type
+    return media_type.startswith(_FOREIGN)
 
 
 def manifest_accept_header(*media_types: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Final
 
@@ -12,7 +12,7 @@ from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.mediatypes import MediaType, check_media_type, is_manifest
 from oci_distribution.spec.models import Descriptor, ImageIndex, ImageManifest
 
-__all__ = ["EMPTY_DESCRIPTOR", "EMPTY_JSON", "pack_index", "pack_manifest"]
+__all__ = ["EMPTY_DESCRIPTOR", "EMPTY_JSON", "check_annotations", "pack_index", "pack_manifest"]
 
 _IMAGE_CONFIGS: Final = frozenset({MediaType.IMAGE_CONFIG, MediaType.DOCKER_CONFIG})
 
@@ -29,7 +29,7 @@ def pack_manifest(
     *,
     artifact_type: str | None = None,
     config: Descriptor | None = None,
-    layers: Sequence[Descriptor] = (),
+    layers: Iterable[Descriptor] = (),
     subject: Descriptor | None = None,
     annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
@@ -50,7 +50,7 @@ def pack_manifest(
         InvalidArgument: Neither says what it is; the subject is no manifest; or an annotation is not text.
         InvalidMediaType: The artifact type is none.
     """
-    config = config if config is not None else EMPTY_DESCRIPTOR
+    config, layers = config if config is not None else EMPTY_DESCRIPTOR, tuple(layers)
     _check(artifact_type, subject, annotations)
     if artifact_type is None and config.media_type == MediaType.EMPTY_JSON:
         raise InvalidArgument("name an artifact_type: the empty config does not say what the artifact is")
@@ -59,7 +59,7 @@ def pack_manifest(
         ImageManifest(
             artifact_type=artifact_type,
             config=config,
-            layers=tuple(layers) if layers or is_image else (EMPTY_DESCRIPTOR,),
+            layers=layers if layers or is_image else (EMPTY_DESCRIPTOR,),
             subject=_bare(subject),
             annotations=dict(annotations or {}),
         )
@@ -67,7 +67,7 @@ def pack_manifest(
 
 
 def pack_index(
-    manifests: Sequence[Descriptor],
+    manifests: Iterable[Descriptor],
     *,
     artifact_type: str | None = None,
     subject: Descriptor | None = None,
@@ -86,12 +86,13 @@ def pack_index(
         InvalidMediaType: The artifact type is none.
     """
     _check(artifact_type, subject, annotations)
+    manifests = tuple(manifests)
     for entry in manifests:
         _check_manifest("an index lists manifests, and", entry)
     return Manifest.of(
         ImageIndex(
             artifact_type=artifact_type,
-            manifests=tuple(manifests),
+            manifests=manifests,
             subject=_bare(subject),
             annotations=dict(annotations or {}),
         )
@@ -105,9 +106,23 @@ def _check(
         check_media_type(artifact_type)
     if subject is not None:
         _check_manifest("a subject is a manifest, and", subject)
-    texts: Iterable[object] = chain.from_iterable((annotations or {}).items())
-    if not all(isinstance(text, str) for text in texts):
-        raise InvalidArgument(f"annotations are text, and not {annotations}")
+    check_annotations(annotations or {})
+
+
+def check_annotations(annotations: Mapping[str, str]) -> None:
+    """Make sure that annotations can be written.
+
+    Raises:
+        InvalidArgument: One is no text, or has a half of a character in it.
+    """
+    texts: Iterable[object] = chain.from_iterable(annotations.items())
+    for text in texts:
+        if not isinstance(text, str):
+            raise InvalidArgument(f"annotations are text, and not {text!r}")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgument(f"no UTF-8 can be made of the annotation {text!r}") from None
 
 
 def _check_manifest(why: str, descriptor: Descriptor) -> None:

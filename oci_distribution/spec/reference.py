@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -71,8 +71,8 @@ def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None
 
 
-def check_tags(tags: Sequence[str]) -> None:
-    """Make sure that all of `tags` are tags.
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return `tags`, which may be an iterator, when all of them are tags.
 
     Raises:
         InvalidReference: One breaks the grammar.
@@ -81,8 +81,7 @@ def check_tags(tags: Sequence[str]) -> None:
     if isinstance(tags, str):
         msg = f"tags must be a sequence of tags, not one string: use [{tags!r}]"
         raise TypeError(msg)
-    for tag in tags:
-        check_tag(tag)
+    return tuple(check_tag(tag) for tag in tags)
 
 
 def check_registry(host: str) -> str:

@@ -94,6 +94,7 @@ class OpenAnswer:
     __slots__ = (
         "_closed",
         "_held",
+        "_is_body_sent",
         "_request",
         "_sent",
         "_stream",
@@ -117,6 +118,7 @@ class OpenAnswer:
         self._stream = response.stream
         self._held = held
         self._sent = sent
+        self._is_body_sent: bool = response.extensions.get("body_sent", True)
         self._request = context
         self.authorization: str | None = None
         """What the request said of who we are."""
@@ -137,7 +139,7 @@ class OpenAnswer:
     @property
     def took_all(self) -> bool:
         """Whether the host had the whole body of the request when it answered."""
-        return not isinstance(self._sent, BodyStream) or self._sent.is_finished
+        return self._is_body_sent and (not isinstance(self._sent, BodyStream) or self._sent.is_finished)
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
         """Hand out the body as it comes, undecoded; the slot is free again at its last byte."""

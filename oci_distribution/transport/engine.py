@@ -80,7 +80,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     Understood extensions of a request: `timeout` as httpx has it, `target` (bytes), the request target to
     send in the place of the URL's own path and query, and `public_only` (bool), not to connect to a name of
-    a private address; behind a proxy, which looks names up itself, it has no effect.
+    a private address; behind a proxy, which looks names up itself, it has no effect. A response to a body
+    that was not small says in `body_sent` (bool) whether the host had been sent all of it.
 
     Args:
         ssl_context: For https; by default the machine's certificate authorities, see `default_ssl_context`.
@@ -225,6 +226,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             "http_version": b"HTTP/%d.%d" % (version.major, version.minor),
             "reason_phrase": (answer.reason or "").encode("utf-8", "surrogateescape"),
         }
+        if upload is not None:
+            extensions["body_sent"] = upload.is_complete
         stream = _AnswerStream(request, answer, upload, self._open)
         response = httpx.Response(
             answer.status, headers=list(answer.raw_headers), stream=stream, extensions=extensions

@@ -24,6 +24,7 @@ from oci_distribution.errors import (
     RequestContext,
     RequestError,
     ResponseError,
+    SizeInvalid,
     TimeoutExceeded,
     TLSError,
     TransportError,
@@ -51,6 +52,7 @@ _MAX_ENTRIES = 10
 """Entries of an error body that we look at."""
 _WANTS_CERTIFICATE = re.compile("ALERT_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE)")
 """What OpenSSL calls it when the host ends the handshake over a certificate of ours, or none."""
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _EXCERPT = 200
 """Characters of one thing that a server says, shown to the user."""
 
@@ -198,7 +200,9 @@ def _class_for(endpoint: Endpoint, status: int, details: tuple[ErrorDetail, ...]
     named = next((CODE_CLASSES[detail.code] for detail in details if detail.code in CODE_CLASSES), None)
     if status == 404 and (named is None or not details):
         return endpoint.unknown
-    return named or ResponseError
+    # A proxy's web page has no code. Without a body of ours, it is something else that is too long.
+    refused = SizeInvalid if status == 413 and endpoint.method in _WITH_BODY else ResponseError
+    return named or refused
 
 
 def _message(cls: type[ResponseError], status: int, details: tuple[ErrorDetail, ...], content: bytes) -> str:

@@ -142,7 +142,8 @@ async def test_unknown_fields_survive(layout: oci.Layout, root: Path) -> None:
         "annotations": {"a": "b", REF_NAME: "theirs"},
         "x-field": [1, 2],
     }
-    write_layout(root, [foreign], annotations={"made": "elsewhere"}, **{"x-top": {"y": None}})
+    annotations = {"made": "elsewhere", "half a character": "\ud800"}
+    write_layout(root, [foreign], annotations=annotations, **{"x-top": {"y": None}})
 
     image = await push_image(layout, tag="v1")
     await push_image(layout, tag="theirs")
@@ -150,7 +151,7 @@ async def test_unknown_fields_survive(layout: oci.Layout, root: Path) -> None:
     kept = foreign | {"annotations": {"a": "b"}}
     index = index_of(root)
     assert index["x-top"] == {"y": None}
-    assert index["annotations"] == {"made": "elsewhere"}
+    assert index["annotations"] == annotations
     assert index["manifests"][0] == kept
     assert listed(root)[1:] == [(image.digest, "v1"), (image.digest, "theirs")]
 

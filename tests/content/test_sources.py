@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
@@ -98,10 +99,12 @@ def test_a_missing_file_is_an_error_at_once(tmp_path: Path) -> None:
         as_source(tmp_path / "missing")
 
 
-async def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    """It has a size, and cannot be read."""
-    with pytest.raises(oci.StoreError):
-        await read(oci.FileSource(tmp_path))
+def test_what_is_no_file_is_an_error_at_once(tmp_path: Path) -> None:
+    """A directory cannot be read, and a pipe would be waited for in a thread that nobody can stop."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(oci.StoreError, match="no regular file"):
+            as_source(path)
 
 
 async def test_an_exception_of_the_reader_stays_what_it_is(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -79,6 +80,18 @@ async def test_sha512_is_a_digest_like_the_other(store: AnyStore) -> None:
     await store.push_blob(blob, oci.BytesSource(b"x"))
 
     assert await read(store, blob) == b"x"
+
+
+@pytest.mark.parametrize("start", [0, 2])
+async def test_content_may_be_in_its_descriptor(store: AnyStore, start: int) -> None:
+    """Then nobody has to have it; what the descriptor holds and is something else does not count."""
+    blob = oci.Descriptor(media_type="a/b", digest=oci.Digest.of(b"inline"), size=6, data="aW5saW5l")
+
+    async with store.open_blob(blob, start=start) as stream:
+        assert b"".join([piece async for piece in stream]) == b"inline"[start:]
+    for wrong in ("b3RoZXI=", "b3RoZXJz", "no base64"):
+        with pytest.raises(oci.NotFound):
+            await read(store, blob.model_copy(update={"data": wrong}))
 
 
 async def test_what_is_there_is_not_opened(store: AnyStore) -> None:
@@ -173,6 +186,15 @@ async def test_a_manifest_is_its_bytes(store: AnyStore) -> None:
     assert [tag async for tag in store.tags()] == ["latest", "v1"]
 
 
+async def test_tags_may_be_an_iterator(store: AnyStore) -> None:
+    """All are set, and none is lost to a check."""
+    manifest = oci.Manifest.of(oci.ImageIndex())
+
+    await store.push_manifest(manifest, tags=(tag for tag in ("v1", "v2")))  # type: ignore[arg-type]
+
+    assert [tag async for tag in store.tags()] == ["v1", "v2"]
+
+
 async def test_a_tag_moves(store: AnyStore) -> None:
     """The tag names the new manifest; the old one is still there for those who have its digest."""
     old = await push_image(store, [b"old"], tag="v1")
@@ -239,3 +261,19 @@ async def test_a_bad_reference_is_refused_before_anything_happens(
 async def test_nobody_can_mount_from_it(store: AnyStore) -> None:
     """Only registries can."""
     assert store.mount_point is None
+
+
+async def test_a_manifest_that_was_tampered_with_is_refused(store: AnyStore) -> None:
+    """Bytes that are not those of the descriptor are not stored under its digest."""
+    image = await push_image(store)
+    with pytest.raises(oci.DigestMismatch):
+        await store.push_manifest(replace(image, raw=image.raw + b" "), tags=["v1"])
+    with pytest.raises(oci.NotFound):
+        await store.resolve("v1")
+
+
+async def test_tags_that_can_be_iterated_once(store: AnyStore) -> None:
+    """To check them does not use them up."""
+    image = await push_image(store)
+    await store.push_manifest(image, tags=(tag for tag in ("v1", "v2")))  # type: ignore[arg-type]
+    assert [tag async for tag in store.tags()] == ["v1", "v2"]

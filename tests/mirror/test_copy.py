@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 import oci_distribution as oci
@@ -301,6 +302,44 @@ async def test_indexes_too_deep_are_refused() -> None:
         await oci.copy(memory, "v9", oci.MemoryStore())
 
     assert "indexes deep" in str(caught.value)
+
+
+async def test_indexes_are_not_held_all_at_once() -> None:
+    """An index may list any number of others, each of up to 4 MiB."""
+    memory = oci.MemoryStore()
+    shared = await push_image(memory)
+    others = []
+    for number in range(20):
+        own = await push_image(memory, [f"layer {number}".encode()])
+        others.append(await push_index(memory, [shared, own]))
+    # The first of all again, further down: what is done is not waited for.
+    top = await push_index(memory, [*others, await push_index(memory, [others[0], own])], tag="v1")
+    held: set[oci.Digest] = set()
+    most = 0
+
+    class Source(oci.MemoryStore):
+        async def fetch_manifest(self, reference: str) -> oci.Manifest:
+            nonlocal most
+            manifest = await memory.fetch_manifest(reference)
+            if manifest.media_type == oci.MediaType.IMAGE_INDEX:
+                held.add(manifest.digest)
+                most = max(most, len(held))
+            return manifest
+
+        open_blob = memory.open_blob
+
+    class Target(oci.MemoryStore):
+        async def push_manifest(self, manifest: oci.Manifest, *, tags: Sequence[str] = ()) -> None:
+            await anyio.lowlevel.checkpoint()
+            await super().push_manifest(manifest, tags=tags)
+            held.discard(manifest.digest)
+
+    target = Target()
+    report = await oci.copy(Source(), "v1", target)
+
+    assert report.root.digest == top.digest
+    assert await holdings(target, "v1") == await holdings(memory, "v1")
+    assert most == 2
 
 
 async def test_an_index_in_the_place_of_an_image_is_refused() -> None:

@@ -88,6 +88,15 @@ async def test_expected_digest(repo: oci.Repository, registry: RunningRegistry) 
         assert (await writer.commit(DIGEST)).digest == DIGEST
 
 
+async def test_expected_digest_of_another_algorithm(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """What was written cannot be compared with it: the writer has to know before."""
+    async with repo.blobs.writer(chunk_size=CHUNK) as writer:
+        await writer.write(DATA)
+        with pytest.raises(oci.InvalidArgument, match="sha256"):
+            await writer.commit(oci.Digest.of(DATA, "sha512"))
+    assert registry.requests.count("PUT") == 0
+
+
 async def test_expected_size(repo: oci.Repository, registry: RunningRegistry) -> None:
     """A descriptor says that, too."""
     blob = oci.Descriptor(media_type="application/x-test", digest=DIGEST, size=3)
@@ -272,6 +281,18 @@ async def test_resume_without_a_prefix(repo: oci.Repository, registry: RunningRe
         await writer.write(DATA[writer.size :])
         assert (await writer.commit(DIGEST)).size == len(DATA)
     assert await repo.blobs.read(DIGEST) == DATA
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_resume_after_the_smallest_chunk(repo: oci.Repository, count: int) -> None:
+    """It has two bytes: a registry that holds one says the same as one that holds none."""
+    async with repo.blobs.writer(chunk_size=1) as writer:
+        await writer.write(b"abc"[:count])
+        session = await writer.suspend()
+
+    async with repo.blobs.resume(session, prefix=b"abc") as writer:
+        await writer.write(b"abc"[writer.size :])
+        assert (await writer.commit()).digest == oci.Digest.of(b"abc")
 
 
 @pytest.mark.parametrize(

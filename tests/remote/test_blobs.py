@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import anyio
 import pytest
 
 import oci_distribution as oci
+from oci_distribution.content.files import read_bounded
 from oci_distribution.testing import RunningRegistry
 from tests.hostile import Exchange, hostile
 
@@ -47,6 +49,34 @@ async def test_a_file_is_pushed(repo: oci.Repository, tmp_path: Path) -> None:
     descriptor = await repo.blobs.push(path)
 
     assert await repo.blobs.read(descriptor) == DATA * 3
+
+
+async def test_a_small_file_may_grow(
+    repo: oci.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has become large by the time it is read is pushed as a large one."""
+    path = tmp_path / "log"
+    path.write_bytes(b"small")
+    grown = bytes(1 << 20)
+
+    def growing(path: Path, limit: int) -> bytes:
+        path.write_bytes(grown)
+        return read_bounded(path, limit)
+
+    monkeypatch.setattr("oci_distribution.remote.pushes.read_bounded", growing)
+    blob = await repo.blobs.push(path)
+
+    assert await repo.blobs.read(blob) == grown
+
+
+async def test_a_pipe_is_refused(repo: oci.Repository, registry: RunningRegistry, tmp_path: Path) -> None:
+    """At once: a thread that opens it would wait for a writer, whatever is cancelled."""
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(oci.StoreError, match="no regular file"):
+        await repo.blobs.push(tmp_path / "pipe")
+
+    assert len(registry.requests) == 0
 
 
 async def test_a_file_that_is_not_there_is_an_error_before_any_request(
@@ -397,7 +427,7 @@ async def test_a_put_whose_answer_was_lost_after_all_was_stored(client: oci.Clie
         await exchange.read_body()
         match exchange.method:
             case "HEAD":
-                await exchange.answer(200 if stored else 404)
+                await exchange.answer(*((200, DATA) if stored else (404,)))
             case "POST":
                 await exchange.answer(202, headers=[("Location", "/upload/1")])
             case "PUT":

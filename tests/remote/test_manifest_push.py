@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 
@@ -174,6 +175,35 @@ async def test_tag_that_must_not_move(
     assert await tags(repo) == {"v1": other.digest}
     with pytest.raises(oci.InvalidArgument, match="name one"):
         await repo.manifests.push(image, if_absent=True)
+
+
+async def test_one_of_several_tags_that_must_not_move(
+    repo: oci.Repository, registry: RunningRegistry, image: oci.Manifest
+) -> None:
+    """No tag is pushed then, not even one that is free."""
+    await repo.manifests.push(image, tags=["taken"])
+    other = await push_image(repo, [b"another"])
+
+    with pytest.raises(oci.TagExists, match="taken"):
+        await repo.manifests.push(other, tags=["free", "taken"], if_absent=True)
+
+    assert await tags(repo) == {"taken": image.digest}
+
+
+async def test_tags_that_can_be_iterated_once(repo: oci.Repository, image: oci.Manifest) -> None:
+    """To check them does not use them up."""
+    names = ("v1", "v2")
+    await repo.manifests.push(image, tags=(tag for tag in names))  # type: ignore[arg-type]
+    assert await tags(repo) == dict.fromkeys(names, image.digest)
+
+
+async def test_manifest_that_was_tampered_with(
+    repo: oci.Repository, registry: RunningRegistry, image: oci.Manifest
+) -> None:
+    """Bytes that are not those of the descriptor move no tag."""
+    with pytest.raises(oci.DigestMismatch):
+        await repo.manifests.push(replace(image, raw=image.raw + b" "), tags=["v1"])
+    assert sent(registry) == []
 
 
 async def test_somebody_is_faster(

@@ -12,6 +12,7 @@ import oci_distribution as oci
 from oci_distribution.remote import open_upload, uploads
 from oci_distribution.remote.uploads import SURE_OF_MISSES
 from oci_distribution.testing import Fault, RunningRegistry, serve_registry
+from tests.hostile import Exchange, hostile
 
 SMALL = b"a config, say"
 DATA = bytes(range(256)) * 1000
@@ -42,6 +43,10 @@ def sent(registry: RunningRegistry) -> list[tuple[str, int]]:
     found = [(request.method, request.body_size) for request in registry.requests]
     registry.requests.clear()
     return found
+
+
+async def pieces_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def refuse(registry: RunningRegistry, *methods: str, status: int) -> None:
@@ -103,6 +108,19 @@ async def test_known_blob_is_not_sent(repo: oci.Repository, registry: RunningReg
     await repo.blobs.push(DATA)
 
     assert sent(registry) == [("HEAD", 0)]
+
+
+async def test_known_blob_of_another_length(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """A descriptor that is wrong about the length is not taken for what is there."""
+    await repo.blobs.push(DATA)
+    longer = BLOB.model_copy(update={"size": BLOB.size + 1})
+
+    assert not await repo.exists(longer)
+    with pytest.raises(oci.SizeMismatch):
+        await repo.registry.push_blob("team/app", lambda: pieces_of(DATA), descriptor=longer)
+    with pytest.raises(oci.SizeMismatch):
+        await repo.registry.push_blob("team/app", pieces_of(DATA), descriptor=longer)
+    assert not registry.app.uploads
 
 
 async def push_many(repo: oci.Repository, registry: RunningRegistry, numbers: Iterable[int]) -> int:
@@ -240,6 +258,34 @@ async def test_registry_that_takes_nothing(repo: oci.Repository, registry: Runni
     assert len(registry.requests) <= 30
 
 
+@pytest.mark.parametrize("status_headers", [[("Range", "0-0")], []])
+@pytest.mark.parametrize("chunk_size", [None, CHUNK])
+async def test_proxy_that_takes_nothing(
+    client: oci.Client, status_headers: list[tuple[str, str]], chunk_size: int | None
+) -> None:
+    """Its web page says no code, and the registry may not say what it holds: too large it is all the same."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        match exchange.method:
+            case "POST":
+                await exchange.answer(202, headers=[("Location", "/v2/team/app/blobs/uploads/1")])
+            case "PUT" | "PATCH":
+                await exchange.answer(413, b"<html>", [("Content-Type", "text/html")])
+            case "GET":
+                await exchange.answer(204, headers=status_headers)
+            case _:
+                await exchange.answer(404)
+
+    async with hostile(script) as server:
+        repo = client.registry(server.url).repository("team/app")
+        with pytest.raises(oci.SizeInvalid, match="413"):
+            await repo.blobs.push(DATA, chunk_size=chunk_size)
+        with pytest.raises(oci.SizeInvalid, match="413"):
+            async with repo.blobs.writer(chunk_size=CHUNK) as writer:
+                await writer.write(DATA)
+
+
 async def test_chunks_when_asked_for(repo: oci.Repository, registry: RunningRegistry) -> None:
     """Each chunk is of the size that was wanted, but the last."""
     await repo.blobs.push(DATA, chunk_size=CHUNK)
@@ -366,6 +412,36 @@ async def test_function_as_source(repo: oci.Repository) -> None:
     assert await repo.blobs.read(BLOB) == DATA
 
 
+async def test_function_in_chunks(repo: oci.Repository) -> None:
+    """It is not called once more for each chunk, to read again what is before it."""
+    calls: list[None] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        calls.append(None)
+        yield DATA
+
+    assert await repo.blobs.push(pieces, chunk_size=CHUNK) == BLOB
+    assert len(calls) == 2
+    assert await repo.blobs.read(BLOB) == DATA
+
+
+@pytest.mark.parametrize("change", [DATA[1:], DATA + b"more", DATA[::-1]])
+async def test_function_in_chunks_that_returns_other_bytes(
+    repo: oci.Repository, registry: RunningRegistry, change: bytes
+) -> None:
+    """The source has changed meanwhile: that is found out before the first chunk."""
+    left = [DATA, change]
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield left.pop(0)
+
+    with pytest.raises(oci.ContentError):
+        await repo.blobs.push(pieces, chunk_size=CHUNK)
+
+    assert registry.requests.count("PATCH") == 0
+    assert not registry.app.uploads
+
+
 async def test_function_that_returns_other_bytes(repo: oci.Repository, registry: RunningRegistry) -> None:
     """The source has changed meanwhile: no blob comes of it."""
     left = [DATA, DATA[1:]]
@@ -427,19 +503,42 @@ async def test_stream_that_breaks(
 
 async def test_stream_of_a_known_blob(repo: oci.Repository, registry: RunningRegistry) -> None:
     """It is not read when the blob is there, and found out when it is another."""
-
-    async def pieces(data: bytes) -> AsyncIterator[bytes]:
-        yield data
-
     for wrong, error in ((DATA[::-1], oci.DigestMismatch), (DATA[1:], oci.ContentError)):
         with pytest.raises(error):
-            await repo.registry.push_blob("team/app", pieces(wrong), descriptor=BLOB)
+            await repo.registry.push_blob("team/app", pieces_of(wrong), descriptor=BLOB)
     assert not registry.app.uploads
     await repo.blobs.push(DATA)
 
-    outcome = await repo.registry.push_blob("team/app", pieces(b"never read"), descriptor=BLOB)
+    outcome = await repo.registry.push_blob("team/app", pieces_of(b"never read"), descriptor=BLOB)
 
     assert outcome == (BLOB, oci.PushOutcome.EXISTED)
+
+
+async def test_stream_by_sha512(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """It is hashed as its descriptor wants it, and the registry is told so; other bytes are found out."""
+    blob = BLOB.model_copy(update={"digest": oci.Digest.of(DATA, "sha512")})
+    with pytest.raises(oci.DigestMismatch):
+        await repo.registry.push_blob("team/app", pieces_of(DATA[::-1]), descriptor=blob)
+    await repo.registry.push_blob("team/app", pieces_of(DATA), descriptor=blob)
+
+    assert {request.query for request in registry.requests if request.method == "POST"} == {
+        "digest-algorithm=sha512"
+    }
+    assert await repo.blobs.read(blob) == DATA
+
+
+async def test_bad_media_type(repo: oci.Repository, registry: RunningRegistry) -> None:
+    """It is refused before anything is read or sent."""
+    for data in (SMALL, pieces_of(SMALL)):
+        with pytest.raises(oci.InvalidMediaType):
+            await repo.blobs.push(data, media_type="nonsense")
+    assert sent(registry) == []
+
+    async with repo.blobs.writer() as writer:
+        await writer.write(SMALL)
+        with pytest.raises(oci.InvalidMediaType):
+            await writer.commit(media_type="nonsense")
+        assert (await writer.commit()).size == len(SMALL)
 
 
 async def test_blob_of_another_registry_in_chunks(repo: oci.Repository, registry: RunningRegistry) -> None:
@@ -471,8 +570,8 @@ async def test_progress_is_told(repo: oci.Repository, tmp_path: Path) -> None:
 
 
 async def test_things_that_are_no_bytes(repo: oci.Repository, registry: RunningRegistry) -> None:
-    """Said before any request."""
-    with pytest.raises(TypeError, match="cannot read a str"):
+    """Said before any request, with all that can be pushed: a text could be the content, or a path."""
+    with pytest.raises(TypeError, match=r"cannot read a str: .* pathlib.Path, .* function .* async iterable"):
         await repo.blobs.push("layer.tar")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     with pytest.raises(oci.InvalidArgument):
         await repo.blobs.push(DATA, chunk_size=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -247,6 +248,18 @@ def test_verification_by_a_descriptor() -> None:
         manifest.verify(right.model_copy(update={"size": right.size + 1}))
     with pytest.raises(oci.DigestMismatch):
         manifest.verify(right.model_copy(update={"digest": oci.Digest.of(b"other")}))
+
+
+def test_bytes_and_descriptor_that_do_not_belong_together() -> None:
+    """One of them can be replaced, and the other is checked against it."""
+    manifest = oci.Manifest.parse(encoded(IMAGE))
+    right = manifest.descriptor
+
+    manifest.check()
+    with pytest.raises(oci.DigestMismatch):
+        replace(manifest, raw=manifest.raw + b" ").check()
+    with pytest.raises(oci.SizeMismatch):
+        replace(manifest, descriptor=right.model_copy(update={"size": right.size + 1})).check()
 
 
 def test_a_new_manifest_is_written_as_the_specification_wants() -> None:

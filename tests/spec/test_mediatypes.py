@@ -64,6 +64,8 @@ def test_kinds_of_manifests() -> None:
     [
         ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", True),
         ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", True),
+        ("application/vnd.acme.foreign.exchange", False),
+        ("application/vnd.acme.nondistributable.v1", False),
         (oci.MediaType.DOCKER_LAYER_GZIP, False),
         (oci.MediaType.IMAGE_LAYER_ZSTD, False),
     ],

@@ -83,6 +83,14 @@ def test_index() -> None:
     assert document(oci.pack_index([]))["manifests"] == []
 
 
+def test_iterators_are_taken() -> None:
+    """What can be read once is read once."""
+    assert oci.pack_index(iter([SUBJECT])) == oci.pack_index([SUBJECT])
+    for layers in ([LAYER], []):
+        packed = oci.pack_manifest(artifact_type="text/x", layers=iter(layers))
+        assert packed == oci.pack_manifest(artifact_type="text/x", layers=layers)
+
+
 def test_same_arguments_make_the_same_bytes() -> None:
     """No time goes in."""
     one, two = (oci.pack_manifest(artifact_type="text/x", annotations={"b": "1", "a": "2"}) for _ in range(2))
@@ -97,6 +105,10 @@ def test_same_arguments_make_the_same_bytes() -> None:
         lambda: oci.pack_manifest(artifact_type=""),
         lambda: oci.pack_manifest(artifact_type="text/x", subject=LAYER),
         lambda: oci.pack_manifest(artifact_type="text/x", annotations={"a": 1}),  # type: ignore[dict-item] # pyright: ignore[reportArgumentType]
+        lambda: oci.pack_manifest(artifact_type="text/x", annotations={"a": "\ud800"}),
+        lambda: oci.pack_manifest(artifact_type="text/x", annotations={"\ud800": "a"}),
+        lambda: oci.Manifest.of(oci.ImageIndex(annotations={"a": "\ud800"})),
+        lambda: oci.pack_index([], annotations={"a": "\ud800"}),
         lambda: oci.pack_index([LAYER]),
         lambda: oci.pack_index([], subject=LAYER),
         lambda: oci.pack_index([], artifact_type="x"),

@@ -54,6 +54,7 @@ def test_signed_manifest_is_named_by_its_payload(announced: str | None) -> None:
     for digest in (DIGEST, None):
         manifest = oci.Manifest.parse(raw, announced, digest=digest)
         assert (manifest.raw, manifest.digest, manifest.media_type) == (raw, DIGEST, SIGNED)
+        manifest.check()
 
 
 def test_what_is_in_it() -> None:

@@ -154,7 +154,7 @@ _RULES = (
         Rule(
             requests,
             ("expired token",),
-            (COMPLETES, "Unauthorized"),
+            (COMPLETES, "Denied"),
             "a token that was made for this request and is refused would be refused again",
         )
         for requests in ("GET *", "HEAD *", "PUT manifest")

@@ -23,6 +23,8 @@ from tests.hostile import Exchange, HostileServer, hostile
 GET = endpoints.get_manifest("a/b", "v1")
 BLOB = endpoints.get_blob("a/b", "sha256:" + "0" * 64)
 LIMIT = 1000
+BIG = bytes(32 << 20)
+"""More than the buffers between two sockets of this machine hold."""
 
 
 class Naps:
@@ -357,6 +359,19 @@ async def test_an_early_refusal_stops_the_body(sender: Sender) -> None:
 
     assert caught.value.status == 413
     assert source.closed
+
+
+@pytest.mark.parametrize("body", [BIG, oci.BytesSource(BIG)], ids=["bytes", "source"])
+async def test_an_answer_before_the_body_is_none(sender: Sender, body: bytes | oci.BytesSource) -> None:
+    """A registry that has not taken in all cannot have stored it, though all of it is one piece."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(201)
+        await exchange.hung_up()
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.BrokenAnswer, match="before the whole body"):
+            await sender.request(host(server), upload(server), limit=LIMIT, body=body)
 
 
 class Endless:
