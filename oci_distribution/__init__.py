@@ -13,266 +13,129 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from oci_distribution.auth.authorizer import (
         Authorizer as Authorizer,
-    )
-    from oci_distribution.auth.authorizer import (
         TokenOptions as TokenOptions,
-    )
-    from oci_distribution.auth.authorizer import (
         TokenRequest as TokenRequest,
-    )
-    from oci_distribution.auth.authorizer import (
         TokenResponse as TokenResponse,
     )
     from oci_distribution.auth.cache import (
         ChallengeCache as ChallengeCache,
-    )
-    from oci_distribution.auth.cache import (
         LastingTokenCache as LastingTokenCache,
-    )
-    from oci_distribution.auth.cache import (
         MemoryChallengeCache as MemoryChallengeCache,
-    )
-    from oci_distribution.auth.cache import (
         MemoryTokenCache as MemoryTokenCache,
-    )
-    from oci_distribution.auth.cache import (
         Token as Token,
-    )
-    from oci_distribution.auth.cache import (
         TokenCache as TokenCache,
-    )
-    from oci_distribution.auth.cache import (
         TokenKey as TokenKey,
     )
     from oci_distribution.auth.challenge import Challenge as Challenge
-    from oci_distribution.auth.credentials import AuthProvider as AuthProvider
-    from oci_distribution.auth.credentials import Credential as Credential
-    from oci_distribution.auth.direct import direct_requests as direct_requests
-    from oci_distribution.auth.direct import is_direct_request as is_direct_request
+    from oci_distribution.auth.credentials import AuthProvider as AuthProvider, Credential as Credential
+    from oci_distribution.auth.direct import (
+        direct_requests as direct_requests,
+        is_direct_request as is_direct_request,
+    )
     from oci_distribution.auth.docker_config import AuthFile as AuthFile
     from oci_distribution.auth.file_cache import FileTokenCache as FileTokenCache
     from oci_distribution.auth.httpx_auth import RegistryAuth as RegistryAuth
-    from oci_distribution.auth.providers import ChainProvider as ChainProvider
-    from oci_distribution.auth.providers import StaticProvider as StaticProvider
-    from oci_distribution.auth.search import AuthFileProvider as AuthFileProvider
-    from oci_distribution.auth.search import default_auth_provider as default_auth_provider
-    from oci_distribution.content.artifacts import ArtifactFile as ArtifactFile
-    from oci_distribution.content.artifacts import pull_files as pull_files
-    from oci_distribution.content.artifacts import push_files as push_files
+    from oci_distribution.auth.providers import (
+        ChainProvider as ChainProvider,
+        StaticProvider as StaticProvider,
+    )
+    from oci_distribution.auth.search import (
+        AuthFileProvider as AuthFileProvider,
+        default_auth_provider as default_auth_provider,
+    )
+    from oci_distribution.content.artifacts import (
+        ArtifactFile as ArtifactFile,
+        pull_files as pull_files,
+        push_files as push_files,
+    )
     from oci_distribution.content.layout import Layout as Layout
     from oci_distribution.content.memory import MemoryStore as MemoryStore
     from oci_distribution.content.protocols import (
         MountPoint as MountPoint,
-    )
-    from oci_distribution.content.protocols import (
         PushOutcome as PushOutcome,
-    )
-    from oci_distribution.content.protocols import (
         ReadableStore as ReadableStore,
-    )
-    from oci_distribution.content.protocols import (
         Source as Source,
-    )
-    from oci_distribution.content.protocols import (
         Store as Store,
-    )
-    from oci_distribution.content.protocols import (
         StoreOpener as StoreOpener,
-    )
-    from oci_distribution.content.protocols import (
         WritableStore as WritableStore,
     )
-    from oci_distribution.content.sources import BlobSource as BlobSource
-    from oci_distribution.content.sources import BytesSource as BytesSource
-    from oci_distribution.content.sources import FileSource as FileSource
-    from oci_distribution.content.sources import SourceLike as SourceLike
+    from oci_distribution.content.sources import (
+        BlobSource as BlobSource,
+        BytesSource as BytesSource,
+        FileSource as FileSource,
+        SourceLike as SourceLike,
+    )
     from oci_distribution.errors import (
         Attempt as Attempt,
-    )
-    from oci_distribution.errors import (
         BlobUnknown as BlobUnknown,
-    )
-    from oci_distribution.errors import (
         BlobUploadInvalid as BlobUploadInvalid,
-    )
-    from oci_distribution.errors import (
         BlobUploadUnknown as BlobUploadUnknown,
-    )
-    from oci_distribution.errors import (
         BrokenAnswer as BrokenAnswer,
-    )
-    from oci_distribution.errors import (
         ConfigError as ConfigError,
-    )
-    from oci_distribution.errors import (
         ConnectError as ConnectError,
-    )
-    from oci_distribution.errors import (
         ContentError as ContentError,
-    )
-    from oci_distribution.errors import (
         CopyError as CopyError,
-    )
-    from oci_distribution.errors import (
         CredentialError as CredentialError,
-    )
-    from oci_distribution.errors import (
         DeadlineExceeded as DeadlineExceeded,
-    )
-    from oci_distribution.errors import (
         Denied as Denied,
-    )
-    from oci_distribution.errors import (
         DigestInvalid as DigestInvalid,
-    )
-    from oci_distribution.errors import (
         DigestMismatch as DigestMismatch,
-    )
-    from oci_distribution.errors import (
         ErrorDetail as ErrorDetail,
-    )
-    from oci_distribution.errors import (
         ForbiddenOrigin as ForbiddenOrigin,
-    )
-    from oci_distribution.errors import (
         InvalidArgument as InvalidArgument,
-    )
-    from oci_distribution.errors import (
         InvalidDigest as InvalidDigest,
-    )
-    from oci_distribution.errors import (
         InvalidLayout as InvalidLayout,
-    )
-    from oci_distribution.errors import (
         InvalidManifest as InvalidManifest,
-    )
-    from oci_distribution.errors import (
         InvalidMediaType as InvalidMediaType,
-    )
-    from oci_distribution.errors import (
         InvalidReference as InvalidReference,
-    )
-    from oci_distribution.errors import (
         LimitExceeded as LimitExceeded,
-    )
-    from oci_distribution.errors import (
         ManifestBlobUnknown as ManifestBlobUnknown,
-    )
-    from oci_distribution.errors import (
         ManifestInvalid as ManifestInvalid,
-    )
-    from oci_distribution.errors import (
         ManifestUnknown as ManifestUnknown,
-    )
-    from oci_distribution.errors import (
         NameInvalid as NameInvalid,
-    )
-    from oci_distribution.errors import (
         NameUnknown as NameUnknown,
-    )
-    from oci_distribution.errors import (
         NotFound as NotFound,
-    )
-    from oci_distribution.errors import (
         OCIError as OCIError,
-    )
-    from oci_distribution.errors import (
         ProtocolError as ProtocolError,
-    )
-    from oci_distribution.errors import (
         RangeInvalid as RangeInvalid,
-    )
-    from oci_distribution.errors import (
         RequestContext as RequestContext,
-    )
-    from oci_distribution.errors import (
         RequestError as RequestError,
-    )
-    from oci_distribution.errors import (
         ResponseError as ResponseError,
-    )
-    from oci_distribution.errors import (
         SizeInvalid as SizeInvalid,
-    )
-    from oci_distribution.errors import (
         SizeMismatch as SizeMismatch,
-    )
-    from oci_distribution.errors import (
         StoreError as StoreError,
-    )
-    from oci_distribution.errors import (
         TagExists as TagExists,
-    )
-    from oci_distribution.errors import (
         TagInvalid as TagInvalid,
-    )
-    from oci_distribution.errors import (
         TimeoutExceeded as TimeoutExceeded,
-    )
-    from oci_distribution.errors import (
         TLSError as TLSError,
-    )
-    from oci_distribution.errors import (
         TokenError as TokenError,
-    )
-    from oci_distribution.errors import (
         TooManyRequests as TooManyRequests,
-    )
-    from oci_distribution.errors import (
         TransportError as TransportError,
-    )
-    from oci_distribution.errors import (
         Unauthorized as Unauthorized,
-    )
-    from oci_distribution.errors import (
         Unsupported as Unsupported,
-    )
-    from oci_distribution.errors import (
         UnsupportedError as UnsupportedError,
     )
     from oci_distribution.events import (
         Event as Event,
-    )
-    from oci_distribution.events import (
         EventSink as EventSink,
-    )
-    from oci_distribution.events import (
         Paused as Paused,
-    )
-    from oci_distribution.events import (
         RateLimitLow as RateLimitLow,
-    )
-    from oci_distribution.events import Redirected as Redirected
-    from oci_distribution.events import RequestEvent as RequestEvent
-    from oci_distribution.events import (
+        Redirected as Redirected,
+        RequestEvent as RequestEvent,
         RequestFailed as RequestFailed,
-    )
-    from oci_distribution.events import (
         RequestSent as RequestSent,
-    )
-    from oci_distribution.events import ResponseEnded as ResponseEnded
-    from oci_distribution.events import (
+        ResponseEnded as ResponseEnded,
         ResponseReceived as ResponseReceived,
-    )
-    from oci_distribution.events import (
         RetryScheduled as RetryScheduled,
-    )
-    from oci_distribution.events import TokenReceived as TokenReceived
-    from oci_distribution.events import TokenRequested as TokenRequested
-    from oci_distribution.events import (
+        TokenReceived as TokenReceived,
+        TokenRequested as TokenRequested,
         observe as observe,
     )
     from oci_distribution.mirror.copy import copy as copy
     from oci_distribution.mirror.progress import (
         CopyOutcome as CopyOutcome,
-    )
-    from oci_distribution.mirror.progress import (
         Discovered as Discovered,
-    )
-    from oci_distribution.mirror.progress import (
         Finished as Finished,
-    )
-    from oci_distribution.mirror.progress import (
         Transferred as Transferred,
     )
     from oci_distribution.mirror.report import CopyReport as CopyReport
@@ -286,67 +149,46 @@ if TYPE_CHECKING:
     from oci_distribution.remote.registry import Registry as Registry
     from oci_distribution.remote.repository import (
         Blobs as Blobs,
-    )
-    from oci_distribution.remote.repository import (
         Manifests as Manifests,
-    )
-    from oci_distribution.remote.repository import (
         Referrers as Referrers,
-    )
-    from oci_distribution.remote.repository import (
         Repository as Repository,
-    )
-    from oci_distribution.remote.repository import (
         Tags as Tags,
     )
     from oci_distribution.remote.upload_session import UploadSession as UploadSession
     from oci_distribution.remote.uploads import Uploaded as Uploaded
-    from oci_distribution.spec.digest import Digest as Digest
-    from oci_distribution.spec.digest import Hasher as Hasher
+    from oci_distribution.spec.digest import Digest as Digest, Hasher as Hasher
     from oci_distribution.spec.headers import DOCKER_CONTENT_DIGEST as DOCKER_CONTENT_DIGEST
     from oci_distribution.spec.manifest import Manifest as Manifest
-    from oci_distribution.spec.mediatypes import MediaType as MediaType
-    from oci_distribution.spec.mediatypes import manifest_accept_header as manifest_accept_header
+    from oci_distribution.spec.mediatypes import (
+        MediaType as MediaType,
+        manifest_accept_header as manifest_accept_header,
+    )
     from oci_distribution.spec.models import (
         Descriptor as Descriptor,
-    )
-    from oci_distribution.spec.models import (
         DockerManifest as DockerManifest,
-    )
-    from oci_distribution.spec.models import (
         DockerManifestList as DockerManifestList,
-    )
-    from oci_distribution.spec.models import (
         DockerManifestV1 as DockerManifestV1,
-    )
-    from oci_distribution.spec.models import (
         ImageIndex as ImageIndex,
-    )
-    from oci_distribution.spec.models import (
         ImageManifest as ImageManifest,
-    )
-    from oci_distribution.spec.models import (
         OpaqueManifest as OpaqueManifest,
-    )
-    from oci_distribution.spec.models import (
         Platform as Platform,
     )
-    from oci_distribution.spec.pack import EMPTY_DESCRIPTOR as EMPTY_DESCRIPTOR
-    from oci_distribution.spec.pack import EMPTY_JSON as EMPTY_JSON
-    from oci_distribution.spec.pack import pack_index as pack_index
-    from oci_distribution.spec.pack import pack_manifest as pack_manifest
+    from oci_distribution.spec.pack import (
+        EMPTY_DESCRIPTOR as EMPTY_DESCRIPTOR,
+        EMPTY_JSON as EMPTY_JSON,
+        pack_index as pack_index,
+        pack_manifest as pack_manifest,
+    )
     from oci_distribution.spec.rate_limit import RateLimit as RateLimit
     from oci_distribution.spec.reference import Reference as Reference
     from oci_distribution.transport.calls import Timeouts as Timeouts
     from oci_distribution.transport.containerd_hosts import hosts_from_containerd as hosts_from_containerd
     from oci_distribution.transport.detect import detect_scheme as detect_scheme
     from oci_distribution.transport.engine import AiohttpTransport as AiohttpTransport
-    from oci_distribution.transport.hosts import HostConfig as HostConfig
-    from oci_distribution.transport.hosts import Mirror as Mirror
+    from oci_distribution.transport.hosts import HostConfig as HostConfig, Mirror as Mirror
     from oci_distribution.transport.http_client import RegistryHTTPClient as RegistryHTTPClient
     from oci_distribution.transport.learned import Learned as Learned
-    from oci_distribution.transport.pacing import Limits as Limits
-    from oci_distribution.transport.pacing import Slots as Slots
+    from oci_distribution.transport.pacing import Limits as Limits, Slots as Slots
     from oci_distribution.transport.profiles import RegistryProfile as RegistryProfile
     from oci_distribution.transport.registries_conf import (
         hosts_from_registries_conf as hosts_from_registries_conf,

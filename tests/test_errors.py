@@ -6,8 +6,7 @@ import pickle
 import traceback
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import oci_distribution as oci
 from oci_distribution import errors

@@ -8,8 +8,7 @@ import pytest
 
 import oci_distribution as oci
 from oci_distribution.testing import PROFILES, RunningRegistry, serve_registry
-from oci_distribution.transport.profiles import PROFILES as KNOWN
-from oci_distribution.transport.profiles import profile_of
+from oci_distribution.transport.profiles import PROFILES as KNOWN, profile_of
 from tests.images import push_image
 
 LONG = bytes(9 << 20)

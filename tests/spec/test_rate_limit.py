@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from oci_distribution.spec.rate_limit import RateLimit, parse_rate_limit, retry_after_in
 

@@ -10,8 +10,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import anyio
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from oci_distribution.spec.digest import Digest
 from oci_distribution.testing import DirectoryStorage, RegistryApp, TokenAuth, serve_registry

@@ -166,7 +166,10 @@ async def test_clients_that_leave_together(
                     got += len(await stream.receive())
 
         with anyio.fail_after(4 * SECONDS):
-            async with anyio.create_task_group() as clients, httpx.AsyncClient(verify=False) as web:
+            async with (
+                anyio.create_task_group() as clients,
+                httpx.AsyncClient(verify=False, timeout=4 * SECONDS) as web,
+            ):
                 for number in range(30):
                     clients.start_soon(leave, number * len(data) // 40)
                 answers = [await web.get(backend.url + path) for _ in range(3)]
