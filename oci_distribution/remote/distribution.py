@@ -110,7 +110,7 @@ class Distribution(Protocol):
         """Return a writer that goes on with an upload (end-13)."""
         ...
 
-    async def mount_blob(self, repository: str, digest: str, from_repository: str) -> bool:
+    async def mount_blob(self, repository: str, digest: Descriptor | str, from_repository: str) -> bool:
         """Let a repository have a blob of another one, without sending it (end-11)."""
         ...
 

@@ -98,9 +98,12 @@ async def _api_pages(
         # The repository is not there, so nothing refers to anything in it; and the API may well be.
         return
     except ResponseError as error:
-        # What was there before is not gone: without it, signatures would be hidden by a proxy's 404.
-        if registry.learned.referrers_api or error.status not in _NO_API:
+        if error.status not in _NO_API:
             raise
+        if registry.learned.referrers_api:
+            # A proxy's 404, which must not hide signatures: not here, and not as "not found" from our caller.
+            message = f"the referrers API, which was there before, is answered with {error.status}"
+            raise ProtocolError(message, context=error.context) from error
         registry.learned.referrers_api = False
 
 

@@ -424,21 +424,21 @@ class Registry:
             prefix=source,
         )
 
-    async def mount_blob(self, repository: str, digest: str, from_repository: str) -> bool:
+    async def mount_blob(self, repository: str, digest: Descriptor | str, from_repository: str) -> bool:
         """Let a repository have a blob of another one, without sending it (end-11); whether that was done.
 
         False when the registry would rather be sent it; the upload that it opens then is cancelled.
 
         Args:
             repository: Name of the repository that shall have it.
-            digest: Its digest.
+            digest: Its digest or descriptor.
             from_repository: Name of one that has it, in this registry.
 
         Raises:
             ResponseError: The registry refuses mounts, or to let us read the other repository.
         """
         target = self._upload_target(repository)
-        checked = Digest(digest)
+        checked = _digest_of(digest)
         endpoint = endpoints.mount_blob(repository, checked, check_repository(from_repository))
         upload = await target.start(endpoint, digest=checked)
         if upload is None:

@@ -131,7 +131,7 @@ class Blobs:
         """Return a writer that goes on with an upload; see `Registry.resume_blob`."""
         return self.registry.resume_blob(self.repository, session, prefix=prefix, chunk_size=chunk_size)
 
-    async def mount(self, digest: str, from_repository: str) -> bool:
+    async def mount(self, digest: Descriptor | str, from_repository: str) -> bool:
         """Have a blob of another repository, without sending it; see `Registry.mount_blob`."""
         return await self.registry.mount_blob(self.repository, digest, from_repository)
 

@@ -50,6 +50,7 @@ async def test_a_descriptor_will_do(repo: oci.Repository) -> None:
         await repo.manifests.get(descriptor.model_copy(update={"size": 1}))
     assert await repo.manifests.delete(descriptor)
     assert await repo.blobs.stat(blob) == blob
+    assert await repo.registry.repository("other").blobs.mount(blob, repo.name)
     assert await repo.blobs.delete(blob)
 
 

@@ -161,7 +161,7 @@ async def test_an_api_that_was_there_is_not_forgotten(
     pushed = await push_referrers(repo, SUBJECT, ["text/a"])
     registry.faults.add(fault)
 
-    with pytest.raises(oci.RequestError):
+    with pytest.raises(oci.ProtocolError):
         await repo.referrers.get(SUBJECT)
     assert await repo.referrers.get(SUBJECT) == pushed
 
