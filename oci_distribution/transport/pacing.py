@@ -8,6 +8,7 @@ limit spread over the time until there is more. What a user says is never exceed
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
