@@ -78,6 +78,20 @@ class RegistryProfile(BaseModel):
 SPECIFICATION: Final = RegistryProfile(name="specification")
 """A registry of which nothing is known."""
 
+_DISTRIBUTION: Final = RegistryProfile(
+    name="distribution-2.8",
+    single_post=False,
+    referrers_api=False,
+    tag_parameters=False,
+    conditional_puts=False,
+    sources={
+        "single_post": "containers/skopeo#64",
+        "referrers_api": "oras-project/rust-oci-client#259",
+        "tag_parameters": "opencontainers/distribution-spec, end-7b is newer",
+        "conditional_puts": "distribution/distribution, registry/handlers/manifests.go",
+    },
+)
+
 _ALL: Final = (
     SPECIFICATION,
     RegistryProfile(name="acr", hosts=("*.azurecr.io", "*.azurecr.cn", "*.azurecr.us")),
@@ -89,33 +103,13 @@ _ALL: Final = (
             "chunks": "wasmCloud/wasmCloud#3405, oras-project/rust-oci-client#179: the last one is kept"
         },
     ),
-    RegistryProfile(
-        name="distribution-2.8",
-        single_post=False,
-        referrers_api=False,
-        tag_parameters=False,
-        conditional_puts=False,
-        sources={
-            "single_post": "containers/skopeo#64",
-            "referrers_api": "oras-project/rust-oci-client#259",
-            "tag_parameters": "opencontainers/distribution-spec, end-7b is newer",
-            "conditional_puts": "distribution/distribution, registry/handlers/manifests.go",
-        },
-    ),
-    RegistryProfile(
-        name="distribution-3",
-        single_post=False,
-        referrers_api=False,
-        tag_parameters=False,
-        conditional_puts=False,
-        max_page=1000,
-        sources={
-            "single_post": "containers/skopeo#64",
-            "referrers_api": "oras-project/rust-oci-client#259",
-            "tag_parameters": "opencontainers/distribution-spec, end-7b is newer",
-            "conditional_puts": "distribution/distribution, registry/handlers/manifests.go",
-            "max_page": "distribution/distribution#4844",
-        },
+    _DISTRIBUTION,
+    _DISTRIBUTION.model_copy(
+        update={
+            "name": "distribution-3",
+            "max_page": 1000,
+            "sources": {**_DISTRIBUTION.sources, "max_page": "distribution/distribution#4844"},
+        }
     ),
     RegistryProfile(
         name="docker-hub",
