@@ -19,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oci_distribution.auth.cache import Recent, Token, TokenKey
 from oci_distribution.auth.credentials import Credential, Unpicklable
-from oci_distribution.auth.private_files import in_thread, locked, read_file, replace_file
+from oci_distribution.auth.private_files import locked, read_file, replace_file
 from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.auth.token_server import identity_of
+from oci_distribution.waiting import in_thread
 
 __all__ = ["FileTokenCache"]
 

@@ -12,8 +12,9 @@ from typing import Final, Self
 from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential
 from oci_distribution.auth.docker_config import AuthFile
 from oci_distribution.auth.helpers import Helpers
-from oci_distribution.auth.private_files import in_thread, read_file
+from oci_distribution.auth.private_files import read_file
 from oci_distribution.errors import CredentialError
+from oci_distribution.waiting import in_thread
 
 __all__ = ["AuthFileProvider", "default_auth_provider", "load_auth_file", "login_path", "search_path"]
 

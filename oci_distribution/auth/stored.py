@@ -13,9 +13,10 @@ from oci_distribution.auth.credentials import Credential
 from oci_distribution.auth.docker_config import AuthEntry, AuthFile
 from oci_distribution.auth.helpers import erase_from_helper, find_helper, store_in_helper
 from oci_distribution.auth.keys import host_keys, matching, server_of
-from oci_distribution.auth.private_files import in_thread, locked, mapped_os_errors, read_file, replace_file
+from oci_distribution.auth.private_files import locked, mapped_os_errors, read_file, replace_file
 from oci_distribution.auth.search import LEGACY_NAME, MAX_AUTH_FILE, load_auth_file, login_path
 from oci_distribution.errors import CredentialError, InvalidArgument
+from oci_distribution.waiting import in_thread
 
 __all__ = ["check_storable", "erase_credential", "store_credential"]
 
