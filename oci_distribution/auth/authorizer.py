@@ -25,6 +25,7 @@ from oci_distribution.auth.challenge import Challenge, best_challenge, parse_cha
 from oci_distribution.auth.credentials import AuthProvider, Credential, Unpicklable
 from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.single_flight import SingleFlight
+from oci_distribution.auth.token_client import TokenClient
 from oci_distribution.auth.token_server import (
     REFUSALS,
     TokenFetch,
@@ -86,7 +87,7 @@ class Authorizer(Unpicklable):
 
     Args:
         provider: Knows our credentials.
-        fetch: Sends requests to token servers.
+        fetch: Sends requests to token servers; by default a `TokenClient`.
         challenge_cache: Remembers challenges; None for nothing.
         token_cache: Remembers tokens; None for nothing.
         options: How tokens are asked for.
@@ -95,7 +96,7 @@ class Authorizer(Unpicklable):
     """
 
     provider: AuthProvider
-    fetch: TokenFetch
+    fetch: TokenFetch = field(default_factory=TokenClient)
     challenge_cache: ChallengeCache | None = field(default_factory=MemoryChallengeCache)
     token_cache: TokenCache | None = field(default_factory=MemoryTokenCache)
     _: KW_ONLY
