@@ -14,7 +14,7 @@ from oci_distribution.auth.docker_config import AuthEntry, AuthFile
 from oci_distribution.auth.helpers import erase_from_helper, find_helper, store_in_helper
 from oci_distribution.auth.keys import host_keys, matching, server_of
 from oci_distribution.auth.private_files import locked, mapped_os_errors, read_file, replace_file
-from oci_distribution.auth.search import LEGACY_NAME, MAX_AUTH_FILE, load_auth_file, login_path
+from oci_distribution.auth.search import LEGACY_NAME, MAX_AUTH_FILE, expanded, load_auth_file, login_path
 from oci_distribution.errors import CredentialError, InvalidArgument
 from oci_distribution.waiting import in_thread
 
@@ -110,11 +110,11 @@ def _others(document: _Document, host: str) -> _Document:
 
 async def _resolved(given: str | Path | None) -> Path:
     """Return the file itself: where a symbolic link points, so that it stays one."""
-    path = login_path(os.environ) if given is None else Path(given)
+    path = login_path(os.environ) if given is None else expanded(given)
     if path.name == LEGACY_NAME:
         raise CredentialError(f"{path} has docker's oldest form, which is only read: name a config.json")
     with mapped_os_errors(path, "read"):
-        return await in_thread(lambda: path.expanduser().resolve())
+        return await in_thread(path.resolve)
 
 
 async def _helper(path: Path, host: str) -> tuple[str | None, str | None]:

@@ -39,6 +39,7 @@ class TokenClient:
             RequestError: The server cannot be reached, takes longer than 60 seconds, or answers more than
                 1 MiB.
             ConfigError: SSL_CERT_FILE cannot be used.
+            ConfigError: SSL_CERT_FILE cannot be used.
         """
         context = RequestContext(request.method, redact_url(request.url))
         try:
