@@ -31,6 +31,8 @@ def check_storable(credential: Credential) -> None:
     """
     if credential.is_anonymous:
         raise InvalidArgument("there is nothing to log in with: the credential is anonymous")
+    if not (credential.password or credential.identity_token or credential.registry_token):
+        raise InvalidArgument("there is nothing to log in with: a name, and no password or token")
     if not credential.is_sendable:
         raise InvalidArgument("the credential has characters that cannot be sent")
     if ":" in credential.username:

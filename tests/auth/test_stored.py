@@ -235,6 +235,7 @@ async def test_what_is_no_file_is_not_replaced(name: str, tmp_path: Path) -> Non
     "credential",
     [
         ANONYMOUS,
+        Credential("a"),
         Credential("a:b", "pw"),
         Credential("a", "p\0"),
         Credential("a", "\ud800"),
