@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from oci_distribution.auth.credentials import Credential
-from oci_distribution.auth.docker_config import AuthEntry, AuthFile
+from oci_distribution.auth.docker_config import AuthEntry, AuthFile, said_of
 from oci_distribution.auth.helpers import erase_from_helper, find_helper, store_in_helper
-from oci_distribution.auth.keys import host_keys, matching, server_of
+from oci_distribution.auth.keys import helper_keys, host_keys, matching, server_of
 from oci_distribution.auth.private_files import locked, mapped_os_errors, read_file, replace_file
 from oci_distribution.auth.search import LEGACY_NAME, MAX_AUTH_FILE, expanded, load_auth_file, login_path
 from oci_distribution.errors import CredentialError, InvalidArgument
@@ -92,7 +92,7 @@ async def erase_credential(host: str, path: str | Path | None = None) -> bool:
     _, helper = await _helper(file, host)
     erased = False
     if helper is not None:
-        for server in host_keys(host):
+        for server in helper_keys(host):
             erased |= await erase_from_helper(helper, server)
 
     def remove(document: _Document) -> bool:
@@ -122,7 +122,8 @@ async def _resolved(given: str | Path | None) -> Path:
 async def _helper(path: Path, host: str) -> tuple[str | None, str | None]:
     """Return name and path of the helper that a file names for a registry; no path if it is not installed."""
     name = (await in_thread(partial(load_auth_file, path))).helper(host)
-    return (name, find_helper(name)) if name else (None, None)
+    with said_of(str(path)):
+        return (name, find_helper(name)) if name else (None, None)
 
 
 def _edit(path: Path, change: Callable[[_Document], bool]) -> bool:

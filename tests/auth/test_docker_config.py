@@ -238,6 +238,16 @@ async def test_a_helper_is_a_name_and_no_path(name: str) -> None:
         await parse({"credHelpers": {"h": name}}).credential("h", None)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [{"auths": {"h": {"auth": "!"}}}, {"auths": {"h": {"auth": "bWU="}}}, {"credHelpers": {"h": "/x"}}],
+)
+async def test_what_is_broken_in_a_file_names_the_file(content: Any) -> None:
+    """Also what is only found out when the registry is asked for."""
+    with pytest.raises(CredentialError, match=r"^config\.json: "):
+        await parse(content).credential("h", None)
+
+
 class Home:
     """A user's home, and the variables that name places in it."""
 
