@@ -22,7 +22,7 @@ from oci_distribution.auth.cache import (
     TokenKey,
 )
 from oci_distribution.auth.challenge import Challenge, best_challenge, parse_challenges
-from oci_distribution.auth.credentials import AuthProvider, Credential, Unpicklable
+from oci_distribution.auth.credentials import AuthProvider, Credential, Unpicklable, ask_provider
 from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.auth.token_client import TokenClient
@@ -303,7 +303,7 @@ class Authorizer(Unpicklable):
             return known
 
         async def ask() -> _Known:
-            credential = await self.provider(*whose)
+            credential = await ask_provider(self.provider, *whose)
             if not credential.is_sendable:
                 raise CredentialError(f"the credential for {whose[0]} has characters that cannot be sent")
             lifetime = CREDENTIAL_LIFETIME
