@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from collections.abc import AsyncGenerator, Generator
@@ -41,7 +42,7 @@ class RegistryAuth(httpx.Auth):
     not come from the origin that was asked, but from where it redirected to, is not answered. A body that
     can be read only once cannot be sent again after a 401.
 
-    It may be used by one event loop at a time.
+    It belongs to an event loop for as long as that is there: tasks wait for each other's tokens.
 
     Args:
         authorizer: The logic and its caches; by default one of its own.
@@ -70,9 +71,15 @@ class RegistryAuth(httpx.Auth):
         self._authorizer = authorizer or Authorizer(
             auth_provider or default_auth_provider(), TokenClient(verify=verify)
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Authorise one request, and again after a 401 that a better answer exists for."""
+        """Authorise one request, and again after a 401 that a better answer exists for.
+
+        Raises:
+            RuntimeError: It belongs to another event loop.
+        """
+        self._settle()
         if request.headers.get("Authorization") == request.extensions.get(_OURS):
             # The same request again: what was right then may have ended.
             request.headers.pop("Authorization", None)
@@ -101,6 +108,12 @@ class RegistryAuth(httpx.Auth):
             await _drop_body(response)
             value = request.headers["Authorization"] = request.extensions[_OURS] = better
         yield request
+
+    def _settle(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
+            raise RuntimeError("this RegistryAuth belongs to another event loop: make one for each")
+        self._loop = loop
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, NoReturn]:
         """Refuse: this is for asyncio."""

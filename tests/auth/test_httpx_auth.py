@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -47,6 +48,21 @@ def refusal(request: httpx.Request, challenge: str = BEARER) -> httpx.Response:
 
 
 # By hand
+
+
+def test_another_event_loop_needs_another() -> None:
+    """Tasks of two would wait for each other's tokens; what was left by a loop that is over may go on."""
+    auth, _ = by_hand()
+
+    async def begin() -> None:
+        await anext(auth.async_auth_flow(httpx.Request("GET", URL)))
+
+    with asyncio.Runner() as second:
+        with asyncio.Runner() as first:
+            first.run(begin())
+            with pytest.raises(RuntimeError, match="another event loop"):
+                second.run(begin())
+        second.run(begin())
 
 
 async def test_a_request_is_sent_again_with_a_token() -> None:
