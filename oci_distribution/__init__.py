@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         AuthFileProvider as AuthFileProvider,
         default_auth_provider as default_auth_provider,
     )
+    from oci_distribution.auth.token_client import TokenClient as TokenClient
     from oci_distribution.content.artifacts import (
         ArtifactFile as ArtifactFile,
         pull_files as pull_files,
@@ -181,6 +182,7 @@ if TYPE_CHECKING:
     )
     from oci_distribution.spec.rate_limit import RateLimit as RateLimit
     from oci_distribution.spec.reference import Reference as Reference
+    from oci_distribution.spec.urls import Origin as Origin
     from oci_distribution.transport.calls import Timeouts as Timeouts
     from oci_distribution.transport.containerd_hosts import hosts_from_containerd as hosts_from_containerd
     from oci_distribution.transport.detect import detect_scheme as detect_scheme
@@ -280,6 +282,7 @@ __all__ = [
     "NotFound",
     "OCIError",
     "OpaqueManifest",
+    "Origin",
     "Paused",
     "Platform",
     "ProtocolError",
@@ -324,6 +327,7 @@ __all__ = [
     "Timeouts",
     "Token",
     "TokenCache",
+    "TokenClient",
     "TokenError",
     "TokenKey",
     "TokenOptions",
@@ -369,6 +373,7 @@ _HOMES: Final = {
     "auth.httpx_auth": "RegistryAuth",
     "auth.providers": "ChainProvider StaticProvider",
     "auth.search": "AuthFileProvider default_auth_provider",
+    "auth.token_client": "TokenClient",
     "content.artifacts": "ArtifactFile pull_files push_files",
     "content.layout": "Layout",
     "content.memory": "MemoryStore",
@@ -413,6 +418,7 @@ _HOMES: Final = {
     "spec.pack": "EMPTY_DESCRIPTOR EMPTY_JSON pack_index pack_manifest",
     "spec.rate_limit": "RateLimit",
     "spec.reference": "Reference",
+    "spec.urls": "Origin",
     "transport.containerd_hosts": "hosts_from_containerd",
     "transport.detect": "detect_scheme",
     "transport.engine": "AiohttpTransport",

@@ -22,9 +22,10 @@ from oci_distribution.auth.cache import (
     TokenKey,
 )
 from oci_distribution.auth.challenge import Challenge, best_challenge, parse_challenges
-from oci_distribution.auth.credentials import AuthProvider, Credential, Unpicklable
+from oci_distribution.auth.credentials import AuthProvider, Credential, Unpicklable, ask_provider
 from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.single_flight import SingleFlight
+from oci_distribution.auth.token_client import TokenClient
 from oci_distribution.auth.token_server import (
     REFUSALS,
     TokenFetch,
@@ -86,7 +87,7 @@ class Authorizer(Unpicklable):
 
     Args:
         provider: Knows our credentials.
-        fetch: Sends requests to token servers.
+        fetch: Sends requests to token servers; by default a `TokenClient`.
         challenge_cache: Remembers challenges; None for nothing.
         token_cache: Remembers tokens; None for nothing.
         options: How tokens are asked for.
@@ -95,7 +96,7 @@ class Authorizer(Unpicklable):
     """
 
     provider: AuthProvider
-    fetch: TokenFetch
+    fetch: TokenFetch = field(default_factory=TokenClient)
     challenge_cache: ChallengeCache | None = field(default_factory=MemoryChallengeCache)
     token_cache: TokenCache | None = field(default_factory=MemoryTokenCache)
     _: KW_ONLY
@@ -302,7 +303,7 @@ class Authorizer(Unpicklable):
             return known
 
         async def ask() -> _Known:
-            credential = await self.provider(*whose)
+            credential = await ask_provider(self.provider, *whose)
             if not credential.is_sendable:
                 raise CredentialError(f"the credential for {whose[0]} has characters that cannot be sent")
             lifetime = CREDENTIAL_LIFETIME

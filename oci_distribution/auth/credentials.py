@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol, Self, SupportsIndex
+from typing import Final, NoReturn, Protocol, Self, SupportsIndex, cast
 
-__all__ = ["ANONYMOUS", "AuthProvider", "Credential", "Unpicklable", "anonymous"]
+from oci_distribution.errors import CredentialError
+
+__all__ = ["ANONYMOUS", "AuthProvider", "Credential", "Unpicklable", "anonymous", "ask_provider"]
 
 TOKEN_USER: Final = "<token>"  # noqa: S105 - what docker writes in the place of a name
 """The name that says that the secret beside it is an identity token."""
@@ -88,6 +91,26 @@ class AuthProvider(Protocol):
             CredentialError: Where credentials are kept is broken.
         """
         ...
+
+
+async def ask_provider(provider: AuthProvider, host: str, repository: str | None) -> Credential:
+    """Return what a provider, which may be any callable, says that we are.
+
+    Raises:
+        CredentialError: It is no provider, or where credentials are kept is broken.
+    """
+    # Not what the Protocol says, as not everybody checks types.
+    answer = cast("object", provider(host, repository))
+    if isinstance(answer, Awaitable):
+        answer = await cast("Awaitable[object]", answer)
+        if isinstance(answer, Credential):
+            return answer
+    # By its name alone: its repr could show what it knows.
+    name = getattr(provider, "__qualname__", type(provider).__qualname__)
+    raise CredentialError(
+        f"{name} returned {type(answer).__qualname__} when it was asked for {host}: a provider is an async "
+        "function that returns a Credential"
+    )
 
 
 async def anonymous(host: str, repository: str | None) -> Credential:

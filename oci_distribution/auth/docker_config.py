@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from oci_distribution.auth.credentials import ANONYMOUS, Credential, Unpicklable
 from oci_distribution.auth.helpers import AskHelper, ask_helper, find_helper
 from oci_distribution.auth.keys import host_keys, matching, namespace_keys, server_of
 from oci_distribution.errors import CredentialError, redact_url
 
-__all__ = ["AuthEntry", "AuthFile"]
+__all__ = ["AuthEntry", "AuthFile", "said_of"]
 
 
 def _without_nulls(value: Any) -> Any:
@@ -79,6 +88,16 @@ class AuthEntry(Unpicklable, BaseModel):
         return username.strip("\0"), password.strip("\0")
 
 
+@contextmanager
+def said_of(name: str) -> Generator[None]:
+    """Let what is wrong with a file's content say which file it is."""
+    try:
+        yield
+    except CredentialError as error:
+        # In its place: its cause, if there is one, is not ours to show.
+        raise CredentialError(f"{name}: {error}") from None
+
+
 class AuthFile(BaseModel):
     """What docker's `config.json` and podman's `auth.json` say of credentials; other fields do not matter.
 
@@ -97,6 +116,7 @@ class AuthFile(BaseModel):
         default_factory=dict, alias="credHelpers"
     )
     creds_store: str | None = Field(default=None, alias="credsStore")
+    _name: str = PrivateAttr(default="the credential file")
 
     @classmethod
     def parse(cls, text: str | bytes, name: str) -> Self:
@@ -110,7 +130,7 @@ class AuthFile(BaseModel):
             CredentialError: It is not the JSON that it must be.
         """
         try:
-            return cls.model_validate_json(text)
+            parsed = cls.model_validate_json(text)
         except ValidationError as error:
             # Without the cause: it could quote what the file holds.
             first = error.errors(include_input=False, include_url=False, include_context=False)[0]
@@ -118,6 +138,8 @@ class AuthFile(BaseModel):
             raise CredentialError(
                 f"{name} is no credential file{f' (see {where!r})' if where else ''}"
             ) from None
+        parsed._name = name  # noqa: SLF001 - of this class
+        return parsed
 
     async def credential(
         self, host: str, repository: str | None, *, ask: AskHelper = ask_helper
@@ -145,7 +167,8 @@ class AuthFile(BaseModel):
         return await self._helped(self.creds_store, host, ask)
 
     async def _helped(self, name: str, host: str, ask: AskHelper) -> Credential:
-        path = find_helper(name)
+        with said_of(self._name):
+            path = find_helper(name)
         if path is not None:
             return await ask(path, server_of(host))
         if name == self._own_helper(host):
@@ -164,4 +187,5 @@ class AuthFile(BaseModel):
     def _stored(self, host: str, repository: str | None) -> Credential:
         keys = [*namespace_keys(host, repository), *host_keys(host)]
         found = (entry.credential(key) for key, entry in matching(self.auths, keys))
-        return next((credential for credential in found if not credential.is_anonymous), ANONYMOUS)
+        with said_of(self._name):
+            return next((credential for credential in found if not credential.is_anonymous), ANONYMOUS)

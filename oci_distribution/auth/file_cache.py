@@ -19,9 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oci_distribution.auth.cache import Recent, Token, TokenKey
 from oci_distribution.auth.credentials import Credential, Unpicklable
-from oci_distribution.auth.private_files import in_thread, locked, read_file, replace_file
+from oci_distribution.auth.private_files import locked, read_file, replace_file
 from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.auth.token_server import identity_of
+from oci_distribution.errors import InvalidArgument
+from oci_distribution.waiting import in_thread
 
 __all__ = ["FileTokenCache"]
 
@@ -91,6 +93,7 @@ class FileTokenCache:
         now: Seconds since 1970. When they go back, tokens from the future are not used.
 
     Raises:
+        InvalidArgument: The capacity is less than 1.
         CredentialError: From every method, when the file cannot be read, trusted or written.
     """
 
@@ -102,6 +105,8 @@ class FileTokenCache:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
+        if capacity < 1:
+            raise InvalidArgument(f"a cache that keeps {capacity} tokens is none: give no cache instead")
         self._path = Path(path).expanduser()
         self._capacity = capacity
         self._clock = clock

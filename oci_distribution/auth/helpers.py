@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 from weakref import WeakSet
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from oci_distribution.auth.credentials import ANONYMOUS, TOKEN_USER, Credential
 from oci_distribution.auth.single_flight import SingleFlight
 from oci_distribution.errors import CredentialError
+from oci_distribution.waiting import to_its_end
 
 __all__ = [
     "AskHelper",
@@ -181,19 +183,36 @@ async def _told(path: str, action: str, server: str, message: str) -> bytes | No
 
 async def _run(path: str, action: str, message: str) -> tuple[int, bytes]:
     """Run a helper; return its exit status and its output, of which what is too long stays unread."""
-    process: anyio.abc.Process | None = None
-    # Cancelled in here, asyncio would kill the helper, and not what it has started already.
-    with anyio.CancelScope(shield=True):
-        process = await anyio.open_process([path, action], stderr=subprocess.DEVNULL, start_new_session=True)
-    assert process is not None
-    async with process:
-        try:
-            return await _converse(process, message)
-        except BaseException:
-            _kill(process)
-            with anyio.move_on_after(GRACE, shield=True):
-                await process.wait()
-            raise
+    async with _started(path, action) as process:
+        return await _converse(process, message)
+
+
+@asynccontextmanager
+async def _started(path: str, action: str) -> AsyncGenerator[anyio.abc.Process]:
+    """Start a helper; what goes wrong inside, a cancellation included, ends it and what it started."""
+    # Cancelled in there, asyncio would kill the helper, and not what it has started already.
+    starting = asyncio.ensure_future(
+        anyio.open_process([path, action], stderr=subprocess.DEVNULL, start_new_session=True)
+    )
+    try:
+        yield await to_its_end(starting)
+    except BaseException:
+        if _is_there(starting):
+            await to_its_end(_killed(starting.result()))
+        raise
+    finally:
+        if _is_there(starting):
+            await to_its_end(starting.result().aclose())
+
+
+def _is_there(starting: asyncio.Future[anyio.abc.Process]) -> bool:
+    return not starting.cancelled() and starting.exception() is None
+
+
+async def _killed(process: anyio.abc.Process) -> None:
+    _kill(process)
+    with anyio.move_on_after(GRACE):
+        await process.wait()
 
 
 async def _converse(process: anyio.abc.Process, message: str) -> tuple[int, bytes]:

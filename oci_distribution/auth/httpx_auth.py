@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import ssl
 from collections.abc import AsyncGenerator, Generator
 from typing import NoReturn
 
-import anyio
 import httpx
 
-from oci_distribution.auth.authorizer import Authorizer, TokenRequest, TokenResponse
+from oci_distribution.auth.authorizer import Authorizer
 from oci_distribution.auth.credentials import AuthProvider
 from oci_distribution.auth.direct import is_direct_request
 from oci_distribution.auth.scope import Scope
 from oci_distribution.auth.search import default_auth_provider
-from oci_distribution.auth.token_server import MAX_TOKEN_BODY
-from oci_distribution.errors import (
-    ConnectError,
-    InvalidArgument,
-    InvalidReference,
-    RequestContext,
-    TimeoutExceeded,
-    TokenError,
-    redact_url,
-)
+from oci_distribution.auth.token_client import TokenClient
+from oci_distribution.errors import InvalidArgument, InvalidReference
 from oci_distribution.spec.reference import check_registry
 from oci_distribution.spec.urls import Origin
 
@@ -34,9 +27,6 @@ SCOPE_EXTENSION = "oci_scope"
 
 MAX_REFUSAL = 64 << 10
 """Bytes of a 401's body that we read so that its connection can be used again."""
-
-TOKEN_TIMEOUT = 60.0
-"""Seconds that a token server may take altogether."""
 
 _OURS = "oci_authorization"
 """Extension that tells our own `Authorization` from one that the user set."""
@@ -52,28 +42,44 @@ class RegistryAuth(httpx.Auth):
     not come from the origin that was asked, but from where it redirected to, is not answered. A body that
     can be read only once cannot be sent again after a 401.
 
+    It belongs to an event loop for as long as that is there: tasks wait for each other's tokens.
+
     Args:
         authorizer: The logic and its caches; by default one of its own.
         auth_provider: Who knows our credentials, for that one; by default what docker and podman stored.
+        verify: Whom its token servers must convince: give it what the client has. By default the certificate
+            authorities of the machine.
 
     Raises:
-        InvalidArgument: Both are given.
+        InvalidArgument: An authorizer is given, and something that it has of its own.
     """
 
     requires_request_body = False
     requires_response_body = False
 
     def __init__(
-        self, authorizer: Authorizer | None = None, *, auth_provider: AuthProvider | None = None
+        self,
+        authorizer: Authorizer | None = None,
+        *,
+        auth_provider: AuthProvider | None = None,
+        verify: ssl.SSLContext | None = None,
     ) -> None:
-        if authorizer is not None and auth_provider is not None:
-            raise InvalidArgument("give either authorizer or auth_provider: an authorizer has its own")
+        if authorizer is not None and (auth_provider is not None or verify is not None):
+            raise InvalidArgument(
+                "an authorizer has a provider and a fetch of its own: give either it or the rest"
+            )
         self._authorizer = authorizer or Authorizer(
-            auth_provider or default_auth_provider(), fetch=fetch_token
+            auth_provider or default_auth_provider(), TokenClient(verify=verify)
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Authorise one request, and again after a 401 that a better answer exists for."""
+        """Authorise one request, and again after a 401 that a better answer exists for.
+
+        Raises:
+            RuntimeError: It belongs to another event loop.
+        """
+        self._settle()
         if request.headers.get("Authorization") == request.extensions.get(_OURS):
             # The same request again: what was right then may have ended.
             request.headers.pop("Authorization", None)
@@ -102,6 +108,12 @@ class RegistryAuth(httpx.Auth):
             await _drop_body(response)
             value = request.headers["Authorization"] = request.extensions[_OURS] = better
         yield request
+
+    def _settle(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
+            raise RuntimeError("this RegistryAuth belongs to another event loop: make one for each")
+        self._loop = loop
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, NoReturn]:
         """Refuse: this is for asyncio."""
@@ -158,34 +170,3 @@ async def _drop_body(response: httpx.Response) -> None:
     finally:
         await stream.aclose()
     response.stream = httpx.ByteStream(b"")
-
-
-async def fetch_token(request: TokenRequest) -> TokenResponse:
-    """Send a request for a token with a client of its own: tokens are rare."""
-    context = RequestContext(request.method, redact_url(request.url))
-    try:
-        with anyio.fail_after(TOKEN_TIMEOUT):
-            return await _fetched(request, context)
-    except (TimeoutError, httpx.TimeoutException) as error:
-        raise TimeoutExceeded("the token server takes too long", context=context) from error
-    except httpx.ConnectError as error:
-        raise ConnectError(str(error), context=context) from error
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        # The last is what httpx lets through for a host such as `xn--`.
-        raise TokenError(f"the token server failed: {error}", context=context) from error
-
-
-async def _fetched(request: TokenRequest, context: RequestContext) -> TokenResponse:
-    headers = list(request.headers)
-    async with (
-        httpx.AsyncClient(headers={"Accept-Encoding": "identity"}) as client,
-        client.stream(request.method, request.url, headers=headers, content=request.body) as response,
-    ):
-        content = bytearray()
-        async for piece in response.aiter_raw():
-            content += piece
-            if len(content) > MAX_TOKEN_BODY:
-                raise TokenError(
-                    f"the token server's answer is longer than {MAX_TOKEN_BODY} bytes", context=context
-                )
-        return TokenResponse(response.status_code, response.headers, bytes(content))

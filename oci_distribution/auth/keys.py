@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from oci_distribution.spec.reference import DOCKER_HUB
 
-__all__ = ["host_keys", "host_of", "matching", "namespace_keys", "server_of"]
+__all__ = ["helper_keys", "host_keys", "host_of", "matching", "namespace_keys", "server_of"]
 
 T = TypeVar("T")
 
@@ -24,6 +24,13 @@ def server_of(host: str) -> str:
 def host_keys(host: str) -> Sequence[str]:
     """Return the keys of a registry as a whole, the best first."""
     return _DOCKER_HUB_KEYS if host == DOCKER_HUB else (host,)
+
+
+def helper_keys(host: str) -> Sequence[str]:
+    """Return the keys under which a helper may keep something of a registry, for a logout."""
+    # docker's login by the browser stores two tokens beside the credential.
+    tokens = [f"{_DOCKER_HUB_KEY}access-token", f"{_DOCKER_HUB_KEY}refresh-token"]
+    return [*host_keys(host), *(tokens if host == DOCKER_HUB else [])]
 
 
 def namespace_keys(host: str, repository: str | None) -> Sequence[str]:

@@ -1,38 +1,25 @@
 """Private files: read with a bound and without trust, replaced as a whole.
 
-All but `in_thread` blocks: call it there.
+All of it blocks: call it in a thread.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
-import anyio
 from filelock import FileLock, Timeout
 
 from oci_distribution.errors import CredentialError
 
-__all__ = ["in_thread", "locked", "mapped_os_errors", "read_file", "replace_file"]
-
-T = TypeVar("T")
+__all__ = ["locked", "mapped_os_errors", "read_file", "replace_file"]
 
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for others who change the same file: a change takes milliseconds."""
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Call `work`, which touches the disk, in a thread of the event loop's, and wait for its end."""
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    with anyio.CancelScope(shield=True):
-        await asyncio.wait([future])
-    return future.result()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential
+from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential, ask_provider
 from oci_distribution.auth.keys import host_keys, host_of, matching, namespace_keys
 from oci_distribution.errors import InvalidArgument, InvalidReference, redact_url
 from oci_distribution.spec.reference import check_registry
@@ -50,7 +50,7 @@ class ChainProvider:
     async def __call__(self, host: str, repository: str | None) -> Credential:
         """Return the first credential that is not anonymous."""
         for provider in self._providers:
-            found = await provider(host, repository)
+            found = await ask_provider(provider, host, repository)
             if not found.is_anonymous:
                 return found
         return ANONYMOUS

@@ -12,10 +12,18 @@ from typing import Final, Self
 from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential
 from oci_distribution.auth.docker_config import AuthFile
 from oci_distribution.auth.helpers import Helpers
-from oci_distribution.auth.private_files import in_thread, read_file
+from oci_distribution.auth.private_files import read_file
 from oci_distribution.errors import CredentialError
+from oci_distribution.waiting import in_thread
 
-__all__ = ["AuthFileProvider", "default_auth_provider", "load_auth_file", "login_path", "search_path"]
+__all__ = [
+    "AuthFileProvider",
+    "default_auth_provider",
+    "expanded",
+    "load_auth_file",
+    "login_path",
+    "search_path",
+]
 
 MAX_AUTH_FILE = 4 << 20
 """Bytes of a credential file that we take in: the largest ones have some hundred entries."""
@@ -40,7 +48,7 @@ class AuthFileProvider:
         Raises:
             CredentialError: It cannot be read, or is no credential file.
         """
-        return cls(load_auth_file(Path(path)))
+        return cls(load_auth_file(expanded(path)))
 
     async def __call__(self, host: str, repository: str | None) -> Credential:
         """Return the credential for a registry."""
@@ -81,7 +89,7 @@ class _SearchingProvider:
     def _places(self) -> Iterator[Callable[[], AuthFile]]:
         named, inline = (self._environment.get(name) for name in ("REGISTRY_AUTH_FILE", "DOCKER_AUTH_CONFIG"))
         if named:
-            yield partial(self._load, Path(named))
+            yield partial(self._load, expanded(named))
         if inline:
             yield partial(AuthFile.parse, inline, "DOCKER_AUTH_CONFIG")
         for path in search_path(self._environment, podman_first=self._podman_first):
@@ -104,15 +112,27 @@ class _SearchingProvider:
 def search_path(environment: Mapping[str, str], *, podman_first: bool = False) -> list[Path]:
     """Return the files of docker and podman in the order in which they are asked."""
     home = _home(environment)
-    runtime = environment.get("XDG_RUNTIME_DIR") or (
-        f"/run/containers/{os.getuid()}" if hasattr(os, "getuid") else None
-    )
     config = environment.get("XDG_CONFIG_HOME") or (home and home / ".config")
     docker = _docker_config(environment)
     of_docker = [docker] if docker else []
-    of_podman = [Path(folder, "containers", "auth.json") for folder in (runtime, config) if folder]
+    of_podman = _podman_session(environment)
+    of_podman += [expanded(config, "containers", "auth.json")] if config else []
     both = of_podman + of_docker if podman_first else of_docker + of_podman
     return [*both, *([home / LEGACY_NAME] if home else [])]
+
+
+def _podman_session(environment: Mapping[str, str]) -> list[Path]:
+    """Return podman's file of this session; it has another form where nobody gave the session a folder."""
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return [expanded(runtime, "containers", "auth.json")]
+    return [Path(f"/run/containers/{os.getuid()}/auth.json")] if hasattr(os, "getuid") else []
+
+
+def expanded(path: str | Path, *parts: str) -> Path:
+    """Return a path that somebody wrote, with the home that `~` stands for; a shell does not always do it."""
+    # Not by pathlib, which raises where nobody has a home: a container with a user of its own.
+    return Path(os.path.expanduser(path), *parts)  # noqa: PTH111
 
 
 def login_path(environment: Mapping[str, str]) -> Path:
@@ -122,7 +142,7 @@ def login_path(environment: Mapping[str, str]) -> Path:
         CredentialError: There is no home to put it in.
     """
     named = environment.get("REGISTRY_AUTH_FILE")
-    found = Path(named) if named else _docker_config(environment)
+    found = expanded(named) if named else _docker_config(environment)
     if found is None:
         raise CredentialError("nobody knows where this user's config.json is: set DOCKER_CONFIG")
     return found
@@ -131,7 +151,7 @@ def login_path(environment: Mapping[str, str]) -> Path:
 def _docker_config(environment: Mapping[str, str]) -> Path | None:
     home = _home(environment)
     folder = environment.get("DOCKER_CONFIG") or (home and home / ".docker")
-    return Path(folder, "config.json") if folder else None
+    return expanded(folder, "config.json") if folder else None
 
 
 def _home(environment: Mapping[str, str]) -> Path | None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from oci_distribution.auth.credentials import Credential
-from oci_distribution.auth.docker_config import AuthEntry, AuthFile
+from oci_distribution.auth.docker_config import AuthEntry, AuthFile, said_of
 from oci_distribution.auth.helpers import erase_from_helper, find_helper, store_in_helper
-from oci_distribution.auth.keys import host_keys, matching, server_of
-from oci_distribution.auth.private_files import in_thread, locked, mapped_os_errors, read_file, replace_file
-from oci_distribution.auth.search import LEGACY_NAME, MAX_AUTH_FILE, load_auth_file, login_path
+from oci_distribution.auth.keys import helper_keys, host_keys, matching, server_of
+from oci_distribution.auth.private_files import locked, mapped_os_errors, read_file, replace_file
+from oci_distribution.auth.search import LEGACY_NAME, MAX_AUTH_FILE, expanded, load_auth_file, login_path
 from oci_distribution.errors import CredentialError, InvalidArgument
+from oci_distribution.waiting import in_thread
 
 __all__ = ["check_storable", "erase_credential", "store_credential"]
 
@@ -30,6 +31,8 @@ def check_storable(credential: Credential) -> None:
     """
     if credential.is_anonymous:
         raise InvalidArgument("there is nothing to log in with: the credential is anonymous")
+    if not (credential.password or credential.identity_token or credential.registry_token):
+        raise InvalidArgument("there is nothing to log in with: a name, and no password or token")
     if not credential.is_sendable:
         raise InvalidArgument("the credential has characters that cannot be sent")
     if ":" in credential.username:
@@ -89,7 +92,7 @@ async def erase_credential(host: str, path: str | Path | None = None) -> bool:
     _, helper = await _helper(file, host)
     erased = False
     if helper is not None:
-        for server in host_keys(host):
+        for server in helper_keys(host):
             erased |= await erase_from_helper(helper, server)
 
     def remove(document: _Document) -> bool:
@@ -109,17 +112,18 @@ def _others(document: _Document, host: str) -> _Document:
 
 async def _resolved(given: str | Path | None) -> Path:
     """Return the file itself: where a symbolic link points, so that it stays one."""
-    path = login_path(os.environ) if given is None else Path(given)
+    path = login_path(os.environ) if given is None else expanded(given)
     if path.name == LEGACY_NAME:
         raise CredentialError(f"{path} has docker's oldest form, which is only read: name a config.json")
     with mapped_os_errors(path, "read"):
-        return await in_thread(lambda: path.expanduser().resolve())
+        return await in_thread(path.resolve)
 
 
 async def _helper(path: Path, host: str) -> tuple[str | None, str | None]:
     """Return name and path of the helper that a file names for a registry; no path if it is not installed."""
     name = (await in_thread(partial(load_auth_file, path))).helper(host)
-    return (name, find_helper(name)) if name else (None, None)
+    with said_of(str(path)):
+        return (name, find_helper(name)) if name else (None, None)
 
 
 def _edit(path: Path, change: Callable[[_Document], bool]) -> bool:

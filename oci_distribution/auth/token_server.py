@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
+import anyio
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from oci_distribution.auth.cache import Recent, Token, TokenKey
@@ -134,10 +136,14 @@ class TokenServers:
     options: TokenOptions
     clock: Callable[[], float]
     _refresh_tokens: Recent[TokenKey, str] = field(init=False)
+    _reusable: Recent[TokenKey, bool] = field(init=False)
+    """Whose refresh tokens a server does not replace when they are used."""
+    _turns: WeakValueDictionary[TokenKey, anyio.Lock] = field(init=False)
     _get_only: Recent[str, bool] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._refresh_tokens, self._get_only = Recent(), Recent()
+        self._refresh_tokens, self._reusable, self._get_only = Recent(), Recent(), Recent()
+        self._turns = WeakValueDictionary()
 
     async def token(self, key: TokenKey, registry: str, credential: Credential) -> Token:
         """Return a new token.
@@ -150,6 +156,18 @@ class TokenServers:
         Raises:
             RequestError: The server cannot be reached, refuses, or answers nonsense.
         """
+        session = key.of_any_scope()
+        # One after the other until we know better: a refresh token may be good once, and servers that see
+        # it twice end the whole login.
+        async with self._turns.setdefault(session, anyio.Lock()):
+            if not self._reusable.get(session) and self._refresh_token(session, credential):
+                return await self._new_token(key, registry, credential)
+        return await self._new_token(key, registry, credential)
+
+    def _refresh_token(self, session: TokenKey, credential: Credential) -> str:
+        return self._refresh_tokens.get(session) or credential.identity_token
+
+    async def _new_token(self, key: TokenKey, registry: str, credential: Credential) -> Token:
         requests = self._requests(key, credential)
         request, spare = next(requests)
         response = await self._send(request, registry)
@@ -161,11 +179,18 @@ class TokenServers:
         body = _read(request, registry, credential, response)
         if not knows_post:
             self._get_only.set(key.realm, value=True)
-        if body.refresh_token and key.identity:
-            self._refresh_tokens.set(key.of_any_scope(), body.refresh_token)
+        self._learn(key.of_any_scope(), credential, body.refresh_token)
         # From the moment it arrived, on our own clock: `issued_at` is on theirs.
         lifetime = body.lifetime - min(MAX_MARGIN, body.lifetime / 10)
         return Token(body.value(request.method), self.clock() + lifetime, lifetime)
+
+    def _learn(self, session: TokenKey, credential: Credential, refresh_token: str | None) -> None:
+        """Keep a refresh token that came along, and whether it is another than the one we had."""
+        had = self._refresh_token(session, credential)
+        if had:
+            self._reusable.set(session, value=refresh_token in (None, "", had))
+        if refresh_token and session.identity:
+            self._refresh_tokens.set(session, refresh_token)
 
     def _requests(
         self, key: TokenKey, credential: Credential
@@ -173,11 +198,14 @@ class TokenServers:
         """Yield what to send, best first, each with the statuses after which the next is worth a try."""
         password = credential.password
         if not (password and self._get_only.get(key.realm)):
-            kept = self._refresh_tokens.get(key.of_any_scope())
-            if kept and kept != credential.identity_token:
+            session, tried = key.of_any_scope(), {credential.identity_token}
+            while (kept := self._refresh_tokens.get(session)) and kept not in tried:
+                tried.add(kept)
                 # It may have ended, while what it was made from is still good.
                 yield self._post(key, _refresh_grant(kept)), _POST_UNKNOWN | REFUSALS
-                self._refresh_tokens.discard(key.of_any_scope())
+                # Another's answer may have brought a new one meanwhile.
+                if self._refresh_tokens.get(session) == kept:
+                    self._refresh_tokens.discard(session)
             after_post = _POST_UNKNOWN if password else frozenset[int]()
             if credential.identity_token:
                 yield self._post(key, _refresh_grant(credential.identity_token)), after_post

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
 from oci_distribution.content.archives import check_directory, check_title, pack_directory, unpack_directory
-from oci_distribution.content.files import in_thread, mapped_os_errors
+from oci_distribution.content.files import mapped_os_errors
 from oci_distribution.content.ingest import ingest, temporary_directory
 from oci_distribution.content.protocols import ReadableStore, WritableStore
 from oci_distribution.content.sources import BytesSource, FileSource, describe
@@ -20,6 +20,7 @@ from oci_distribution.spec.mediatypes import MediaType, check_media_type, is_ind
 from oci_distribution.spec.models import Descriptor, ImageManifest, Platform
 from oci_distribution.spec.pack import EMPTY_DESCRIPTOR, EMPTY_JSON, check_annotations, pack_manifest
 from oci_distribution.spec.reference import check_tags
+from oci_distribution.waiting import in_thread
 
 __all__ = ["ArtifactFile", "pull_files", "push_files"]
 

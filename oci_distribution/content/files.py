@@ -1,41 +1,32 @@
-"""Files, touched in threads that nobody lets go of.
-
-A cancelled `await` on a file leaves its thread at work: it goes on writing, or opens what nobody will
-close. So every call is waited for, whoever cancels: anyio's scopes, or asyncio itself, whose `timeout`
-and `TaskGroup` do not mind anyio's shields.
-"""
+"""Files, touched in threads that nobody lets go of."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 import aiofiles
-import anyio
 import anyio.lowlevel
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
 from filelock import FileLock, Timeout
 
 from oci_distribution.errors import LimitExceeded, StoreError
+from oci_distribution.waiting import to_its_end
 
 __all__ = [
     "FILE_PIECE",
-    "in_thread",
     "mapped_os_errors",
     "open_file",
     "read_bounded",
     "read_pieces",
-    "to_its_end",
     "try_lock",
 ]
 
 FILE_PIECE = 1 << 20
 """Bytes of one read or write of a file: each costs a thread hop, and smaller ones cost more than the disk."""
-
-T = TypeVar("T")
 
 Mode: TypeAlias = Literal["rb", "xb", "ab"]
 
@@ -47,31 +38,6 @@ def mapped_os_errors(what: object) -> Generator[None]:
         yield
     except OSError as error:
         raise StoreError(f"{what}: {error.strerror or error}") from error
-
-
-async def to_its_end(work: Awaitable[T]) -> T:
-    """Wait until `work` is done, whatever cancels us meanwhile; asyncio's own cancellation follows then.
-
-    anyio's is not lost either: it comes at the next `await` that is not shielded.
-    """
-    future = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not future.done():
-            try:
-                await asyncio.wait([future])
-            except asyncio.CancelledError as error:
-                cancelled = error
-    if cancelled is None:
-        return future.result()
-    if not future.cancelled():
-        future.exception()
-    raise cancelled
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Call `work`, which touches the disk, in a thread, to its end."""
-    return await to_its_end(asyncio.get_running_loop().run_in_executor(None, work))
 
 
 @asynccontextmanager

@@ -17,9 +17,10 @@ from pathlib import Path
 import anyio.lowlevel
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
-from oci_distribution.content.files import FILE_PIECE, in_thread, mapped_os_errors, open_file, to_its_end
+from oci_distribution.content.files import FILE_PIECE, mapped_os_errors, open_file
 from oci_distribution.content.sources import verified
 from oci_distribution.spec.models import Descriptor
+from oci_distribution.waiting import in_thread, to_its_end
 
 __all__ = [
     "TEMPORARY_PREFIX",

@@ -14,7 +14,6 @@ import anyio
 from filelock import FileLock
 
 from oci_distribution.content.files import (
-    in_thread,
     mapped_os_errors,
     open_file,
     read_bounded,
@@ -30,6 +29,7 @@ from oci_distribution.spec.digest import Digest
 from oci_distribution.spec.manifest import Manifest
 from oci_distribution.spec.models import Descriptor
 from oci_distribution.spec.reference import check_tag, check_tags
+from oci_distribution.waiting import in_thread
 
 __all__ = ["Layout"]
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
-from oci_distribution.content.files import FILE_PIECE, mapped_os_errors, to_its_end
+from oci_distribution.content.files import FILE_PIECE, mapped_os_errors
 from oci_distribution.content.protocols import Source
 from oci_distribution.content.sources import BytesSource, FileSource
 from oci_distribution.errors import (
@@ -25,6 +25,7 @@ from oci_distribution.remote.upload_session import UploadSession
 from oci_distribution.remote.uploads import Upload
 from oci_distribution.spec.digest import Digest, Hasher
 from oci_distribution.spec.models import Descriptor
+from oci_distribution.waiting import to_its_end
 
 __all__ = ["ChunkSink", "Sink", "SpoolSink", "resumed"]
 

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from oci_distribution.content.files import to_its_end
 from oci_distribution.content.sources import held_data
 from oci_distribution.errors import ContentError, InvalidArgument
 from oci_distribution.remote.blob_body import BlobBody
@@ -19,6 +18,7 @@ from oci_distribution.transport.answers import OpenAnswer
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.deadline import following
 from oci_distribution.transport.sender import Sender
+from oci_distribution.waiting import to_its_end
 
 __all__ = ["blob_reader"]
 

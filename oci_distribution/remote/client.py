@@ -229,6 +229,7 @@ class Client:
             CredentialError: The file cannot be read, trusted or written, or the helper fails.
             InvalidArgument: It is no registry, or nothing that can be stored.
         """
+        self._sender.home.check()
         registry = self.registry(name)
         check_storable(credential)
         is_checked = check and await check_credential(self._sender, registry.host, credential)
@@ -247,6 +248,7 @@ class Client:
             CredentialError: The file cannot be read, trusted or written, or the helper fails.
             InvalidArgument: It is no registry.
         """
+        self._sender.home.check()
         is_erased = await erase_credential(self.registry(name).host.registry, path)
         self._forget()
         return is_erased

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from oci_distribution.content.files import in_thread, mapped_os_errors, open_file, read_pieces, try_lock
+from oci_distribution.content.files import mapped_os_errors, open_file, read_pieces, try_lock
 from oci_distribution.content.ingest import ingest_verified, write_pieces
 from oci_distribution.content.sources import check
 from oci_distribution.errors import ContentError, StoreError
@@ -18,6 +18,7 @@ from oci_distribution.events import Event, emit
 from oci_distribution.remote.blob_reader import BlobReader
 from oci_distribution.spec.digest import Hasher
 from oci_distribution.spec.models import Descriptor
+from oci_distribution.waiting import in_thread
 
 __all__ = ["Downloaded", "download", "resume"]
 

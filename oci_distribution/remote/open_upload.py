@@ -13,7 +13,6 @@ from functools import partial
 
 import anyio
 
-from oci_distribution.content.files import to_its_end
 from oci_distribution.content.sources import PartSource
 from oci_distribution.errors import (
     Attempt,
@@ -40,6 +39,7 @@ from oci_distribution.transport.calls import Body, Host
 from oci_distribution.transport.deadline import doing, without_deadline
 from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.sender import Sender
+from oci_distribution.waiting import to_its_end
 
 __all__ = ["OpenUpload", "UploadTarget"]
 

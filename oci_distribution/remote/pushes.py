@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 from functools import partial
 from pathlib import Path
 
-from oci_distribution.content.files import in_thread, mapped_os_errors, read_bounded
+from oci_distribution.content.files import mapped_os_errors, read_bounded
 from oci_distribution.content.protocols import PushOutcome, Source
 from oci_distribution.content.sources import FileSource, SourceLike, as_source, describe, iterating
 from oci_distribution.errors import DigestMismatch, LimitExceeded
@@ -17,6 +17,7 @@ from oci_distribution.remote.uploads import CHUNK_SIZE, SINGLE_POST, Upload, che
 from oci_distribution.spec.digest import DEFAULT_ALGORITHM, Digest
 from oci_distribution.spec.mediatypes import check_media_type
 from oci_distribution.spec.models import Descriptor
+from oci_distribution.waiting import in_thread
 
 __all__ = ["push"]
 

@@ -32,8 +32,8 @@ from oci_distribution.spec.urls import is_local_host
 from oci_distribution.transport.failures import PrivateAddress
 from oci_distribution.transport.home import Home
 from oci_distribution.transport.proxies import Proxies
-from oci_distribution.transport.tls import default_ssl_context
 from oci_distribution.transport.upload import Upload, abort
+from oci_distribution.trust import default_ssl_context
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter, ResolveResult

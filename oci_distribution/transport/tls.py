@@ -1,74 +1,28 @@
-"""TLS: whom we trust, and who we are to whom."""
+"""TLS with a host: whom we trust besides, and who we are to it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import anyio
 import anyio.to_thread
-import certifi
 
 from oci_distribution.errors import ConfigError
+from oci_distribution.trust import default_ssl_context, new_ssl_context
 
-__all__ = ["CERTS_DIRS", "TLSContexts", "TLSSettings", "certificates_in", "default_ssl_context"]
+__all__ = ["CERTS_DIRS", "TLSContexts", "TLSSettings", "certificates_in"]
 
 CERTS_DIRS: Final = ("~/.config/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
 """Where podman and docker look for certificates by the host's name."""
 
 _LOGGER = logging.getLogger(__name__)
-_building = threading.Lock()
-
-
-def default_ssl_context() -> ssl.SSLContext:
-    """Return the context of clients that were given none; built once, and shared.
-
-    We trust what the machine trusts, as docker, podman and every Go client do: a company's own
-    certificate authority is installed there, and httpx's default (certifi alone) would not know it.
-    certifi steps in where the machine trusts nobody: slim containers, Python from python.org on macOS.
-    OpenSSL itself reads SSL_CERT_FILE and SSL_CERT_DIR.
-
-    It reads files: call it from a thread.
-
-    Raises:
-        ConfigError: SSL_CERT_FILE cannot be read, or holds no certificates.
-    """
-    with _building:
-        return _build(*_environment())
-
-
-def _environment() -> tuple[str | None, str | None]:
-    return os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-
-
-def _new_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if cert_file:
-        # OpenSSL says nothing when it cannot read it, and every connection would fail with a riddle.
-        try:
-            context.load_verify_locations(cafile=cert_file)
-        except OSError as error:
-            raise ConfigError(f"SSL_CERT_FILE={cert_file} cannot be used: {error}") from error
-    elif not cert_dir and not _trusts_anybody(context):
-        context.load_verify_locations(cafile=certifi.where())
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-_build = lru_cache(maxsize=4)(_new_context)
-
-
-def _trusts_anybody(context: ssl.SSLContext) -> bool:
-    # Certificates of a folder are read when they are needed, so the context does not count them.
-    folder = Path(ssl.get_default_verify_paths().openssl_capath)
-    return bool(context.cert_store_stats()["x509_ca"]) or (folder.is_dir() and any(folder.iterdir()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +136,7 @@ def _pairs(files: list[Path], name: str) -> Iterator[tuple[Path, Path | None]]:
 
 
 def _special(settings: TLSSettings, name: str) -> ssl.SSLContext:
-    context = _new_context(*_environment())
+    context = new_ssl_context()
     for path in settings.ca_files:
         _check_readable(path, name)
         try:

@@ -13,7 +13,7 @@ import pytest
 
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
 from oci_distribution.auth.docker_config import AuthFile
-from oci_distribution.auth.search import AuthFileProvider, default_auth_provider
+from oci_distribution.auth.search import AuthFileProvider, default_auth_provider, search_path
 from oci_distribution.errors import CredentialError
 
 HUB_KEY = "https://index.docker.io/v1/"
@@ -238,6 +238,16 @@ async def test_a_helper_is_a_name_and_no_path(name: str) -> None:
         await parse({"credHelpers": {"h": name}}).credential("h", None)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [{"auths": {"h": {"auth": "!"}}}, {"auths": {"h": {"auth": "bWU="}}}, {"credHelpers": {"h": "/x"}}],
+)
+async def test_what_is_broken_in_a_file_names_the_file(content: Any) -> None:
+    """Also what is only found out when the registry is asked for."""
+    with pytest.raises(CredentialError, match=r"^config\.json: "):
+        await parse(content).credential("h", None)
+
+
 class Home:
     """A user's home, and the variables that name places in it."""
 
@@ -301,6 +311,32 @@ async def test_variables_name_the_folders(home: Home) -> None:
     home.write("x/containers/auth.json", {"g": stored("podman")})
     assert await home.user("h") == "docker"
     assert await home.user("g") == "podman"
+
+
+def test_podmans_session_without_a_variable_has_a_file_of_its_own() -> None:
+    """Where nobody set `XDG_RUNTIME_DIR` (root, a service), podman leaves the folder `containers` out."""
+    found = search_path({"HOME": "/home/me"}, podman_first=True)
+    assert found[0] == Path(f"/run/containers/{os.getuid()}/auth.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"]
+)
+async def test_a_tilde_is_the_home(name: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that no shell has seen, in a unit file or a container, means what it says."""
+    monkeypatch.setenv("HOME", str(home.folder))
+    home.environment[name] = "~/d"
+    for path in ("d", "d/config.json", "d/containers/auth.json"):
+        if (name == "REGISTRY_AUTH_FILE") == (path == "d"):
+            home.write(path, {"h": stored("me")})
+    assert await home.user() == "me"
+
+
+async def test_a_tilde_is_the_home_for_one_file_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for a folder of that name, in which no credentials are."""
+    monkeypatch.setenv("HOME", str(home.folder))
+    home.write("auth.json", {"h": stored("me")})
+    assert (await AuthFileProvider.from_path("~/auth.json")("h", None)).username == "me"
 
 
 async def test_a_login_counts_at_once(home: Home) -> None:

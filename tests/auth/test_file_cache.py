@@ -20,7 +20,7 @@ from oci_distribution.auth.cache import Token, TokenKey
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
 from oci_distribution.auth.file_cache import FileTokenCache
 from oci_distribution.auth.scope import Scope
-from oci_distribution.errors import CredentialError
+from oci_distribution.errors import CredentialError, InvalidArgument
 from tests.auth.scripted import ANN, BEARER, NAME, ORIGIN, PULL, Clock, Provider, Tokens
 
 KEY = TokenKey(ORIGIN, "https://auth.example/token", "reg", Scope.parse(PULL), "ann")
@@ -257,3 +257,10 @@ async def test_it_shows_no_token(path: Path) -> None:
     assert "s3cr3t" not in repr(cache._known)
     with pytest.raises(TypeError, match="holds secrets"):
         pickle.dumps(cache)
+
+
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_a_cache_that_keeps_nothing_is_refused(capacity: int, tmp_path: Path) -> None:
+    """Counted from the end of a list, it would keep everything."""
+    with pytest.raises(InvalidArgument):
+        FileTokenCache(tmp_path / "tokens.json", capacity=capacity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Coroutine, Generator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 import pytest
 
 from oci_distribution.auth import helpers
@@ -183,6 +185,33 @@ async def test_a_cancelled_helper_is_killed(action: Action, program: Program, ha
         await hanging.started()
         tasks.cancel_scope.cancel()
 
+    pids = hanging.pids()
+    assert len(pids) == 2
+    await ended(pids)
+
+
+async def test_a_helper_that_is_being_started_is_killed(
+    program: Program, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often asyncio cancels: nobody is left who knows of a process that is there half-way."""
+    is_starting, go_on, open_process = anyio.Event(), anyio.Event(), anyio.open_process
+
+    async def slow(*args: Any, **options: Any) -> anyio.abc.Process:
+        process = await open_process(*args, **options)
+        await hanging.started()
+        is_starting.set()
+        await go_on.wait()
+        return process
+
+    monkeypatch.setattr(anyio, "open_process", slow)
+    task = asyncio.create_task(ask_helper(program(hanging.script), "h"))
+    await is_starting.wait()
+    for _ in range(2):
+        task.cancel()
+        await anyio.wait_all_tasks_blocked()
+    go_on.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
     pids = hanging.pids()
     assert len(pids) == 2
     await ended(pids)

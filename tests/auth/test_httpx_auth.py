@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterable
+from contextlib import nullcontext
+from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 
-from oci_distribution.auth import httpx_auth
+from oci_distribution.auth import token_client
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
 from oci_distribution.auth.direct import direct_requests, is_direct_request
-from oci_distribution.auth.httpx_auth import RegistryAuth, fetch_token
+from oci_distribution.auth.httpx_auth import RegistryAuth
+from oci_distribution.auth.token_client import TokenClient
 from oci_distribution.errors import (
     ConnectError,
     CredentialError,
@@ -43,6 +48,21 @@ def refusal(request: httpx.Request, challenge: str = BEARER) -> httpx.Response:
 
 
 # By hand
+
+
+def test_another_event_loop_needs_another() -> None:
+    """Tasks of two would wait for each other's tokens; what was left by a loop that is over may go on."""
+    auth, _ = by_hand()
+
+    async def begin() -> None:
+        await anext(auth.async_auth_flow(httpx.Request("GET", URL)))
+
+    with asyncio.Runner() as second:
+        with asyncio.Runner() as first:
+            first.run(begin())
+            with pytest.raises(RuntimeError, match="another event loop"):
+                second.run(begin())
+        second.run(begin())
 
 
 async def test_a_request_is_sent_again_with_a_token() -> None:
@@ -224,6 +244,27 @@ async def test_a_users_own_client_pulls_and_pushes_with_tokens() -> None:
         answer = await client.get(f"{registry.url}/v2/a/tags/list")
         assert (answer.status_code, answer.history) == (404, [])
     assert tokens.tokens_issued == 1
+
+
+async def test_token_servers_may_have_a_certificate_of_the_users_authority() -> None:
+    """Whom the client trusts is said to its authorization, too; the machine does not know that authority."""
+    async with serve_registry(auth=TokenAuth({"me": "s3cr3t"}), tls=True) as registry:
+        context = ssl.create_default_context(cadata=registry.ca_pem.decode())
+        for verify, is_trusted in ((context, True), (None, False)):
+            auth = RegistryAuth(auth_provider=Provider(ME), verify=verify)
+            async with httpx.AsyncClient(verify=context, auth=auth) as client:
+                with nullcontext() if is_trusted else pytest.raises(ConnectError, match="CERTIFICATE"):
+                    assert (await client.get(f"{registry.url}/v2/")).status_code == 200
+
+
+async def test_token_servers_are_trusted_as_registries_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE adds an authority; httpx knows those of certifi alone."""
+    async with serve_registry(tls=True) as registry:
+        (tmp_path / "ca.pem").write_bytes(registry.ca_pem)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert (await TokenClient()(TokenRequest("GET", f"{registry.url}/v2/"))).status == 200
 
 
 async def test_a_wrong_password_is_an_error_of_the_token_server() -> None:
@@ -415,7 +456,7 @@ async def test_a_body_is_sent_again_after_a_refusal() -> None:
 
 async def fetched(server: HostileServer) -> object:
     headers: Iterable[tuple[str, str]] = (("Authorization", "Basic s3cr3t"),)
-    return await fetch_token(TokenRequest("GET", f"{server.url}/token?x=s3cr3t", tuple(headers)))
+    return await TokenClient()(TokenRequest("GET", f"{server.url}/token?x=s3cr3t", tuple(headers)))
 
 
 async def test_a_token_server_without_end_is_cut_off() -> None:
@@ -434,7 +475,7 @@ async def test_a_token_server_without_end_is_cut_off() -> None:
 async def test_a_token_server_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of its answer must come in time, not only each byte."""
     # Long enough to get there on a busy machine: loading the certificate authorities alone takes its time.
-    monkeypatch.setattr(httpx_auth, "TOKEN_TIMEOUT", 1.0)
+    monkeypatch.setattr(token_client, "TOKEN_TIMEOUT", 1.0)
 
     async def script(exchange: Exchange) -> None:
         await exchange.answer(200, b"{", length=100)
@@ -459,4 +500,4 @@ async def test_a_token_server_that_breaks_off_is_an_error() -> None:
     with pytest.raises(ConnectError):
         await fetched(server)
     with pytest.raises(TokenError):
-        await fetch_token(TokenRequest("GET", "https://xn--/token"))
+        await TokenClient()(TokenRequest("GET", "https://xn--/token"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from oci_distribution.auth.credentials import ANONYMOUS, Credential
+from oci_distribution.auth.authorizer import Authorizer
+from oci_distribution.auth.credentials import ANONYMOUS, AuthProvider, Credential
 from oci_distribution.auth.providers import ChainProvider, StaticProvider
 from oci_distribution.errors import CredentialError, InvalidArgument
-from tests.auth.scripted import ANN, Provider
+from tests.auth.scripted import ANN, NAME, ORIGIN, PULL, Provider
 
 BOB = Credential("bob", "b0b")
 
@@ -79,3 +83,31 @@ def test_they_show_no_secret() -> None:
     """What is shown is where credentials come from."""
     text = repr(ChainProvider(StaticProvider({"ghcr.io": ANN})))
     assert text == "ChainProvider(StaticProvider({'ghcr.io'}))"
+
+
+async def nothing(host: str, repository: str | None) -> None:
+    del host, repository
+
+
+def at_once(host: str, repository: str | None) -> Credential:
+    del host, repository
+    return Credential("me", "s3cr3t")
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "answer"),
+    [
+        (nothing, "nothing", "NoneType"),
+        (at_once, "at_once", "Credential"),
+        (StaticProvider({NAME: ("me", "s3cr3t")}), "StaticProvider", "tuple"),  # type: ignore[dict-item]
+    ],
+)
+@pytest.mark.parametrize("wrap", [lambda provider: provider, ChainProvider])
+async def test_what_is_no_provider_is_said(
+    provider: Any, name: str, answer: str, wrap: Callable[[Any], AuthProvider]
+) -> None:
+    """With its name and the registry, and without what it returned."""
+    authorizer = Authorizer(wrap(provider))
+    with pytest.raises(CredentialError, match=f"{name} returned {answer} when .* {NAME}") as caught:
+        await authorizer.authorize(ORIGIN, NAME, PULL)
+    assert "s3cr3t" not in str(caught.value)

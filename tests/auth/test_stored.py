@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from filelock import FileLock
 
-from oci_distribution.auth import private_files
+from oci_distribution.auth import private_files, stored
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
+from oci_distribution.auth.private_files import replace_file
 from oci_distribution.auth.search import AuthFileProvider, default_auth_provider
 from oci_distribution.auth.stored import erase_credential, store_credential
 from oci_distribution.errors import CredentialError, InvalidArgument
@@ -163,6 +167,29 @@ async def test_who_holds_the_lock_for_ever_is_said(config: Path, monkeypatch: py
         await store_credential("ghcr.io", ME, config)
 
 
+async def test_a_cancelled_login_writes_nothing_afterwards(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio's cancellation is heard when the thread is done, and not while it is at work."""
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def replace(path: Path, content: bytes) -> None:
+        at_work.set()
+        go_on.wait()
+        replace_file(path, content)
+
+    monkeypatch.setattr(stored, "replace_file", replace)
+    storing = asyncio.create_task(store_credential("ghcr.io", ME, config))
+    await asyncio.to_thread(at_work.wait)
+    storing.cancel()
+    await anyio.wait_all_tasks_blocked()
+    assert not storing.done()
+    go_on.set()
+    await asyncio.wait([storing])
+    assert storing.cancelled()
+    assert content(config)["auths"]
+
+
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"auths": []}', '{"auths": {"h": 1}}', '{"x": NaN}', '{"x": 1e999}']
 )
@@ -208,6 +235,7 @@ async def test_what_is_no_file_is_not_replaced(name: str, tmp_path: Path) -> Non
     "credential",
     [
         ANONYMOUS,
+        Credential("a"),
         Credential("a:b", "pw"),
         Credential("a", "p\0"),
         Credential("a", "\ud800"),

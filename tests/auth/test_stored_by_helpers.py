@@ -153,3 +153,14 @@ async def test_what_this_process_stored_is_asked_for_at_once(install: Install, w
     assert await auth_file.credential("ghcr.io", None, ask=remembering.ask) == other
     await erase_credential("ghcr.io", with_store)
     assert await auth_file.credential("ghcr.io", None, ask=remembering.ask) == ANONYMOUS
+
+
+async def test_a_logout_from_docker_hub_erases_the_tokens_of_the_browser_login(
+    install: Install, with_store: Path
+) -> None:
+    """docker keeps two beside the credential, and whoever finds one is logged in."""
+    folder = install()
+    kept = {key: ["me", "s3cr3t"] for key in (HUB, f"{HUB}access-token", f"{HUB}refresh-token", "ghcr.io")}
+    (folder / "kept.json").write_text(json.dumps(kept))
+    assert await erase_credential("docker.io", with_store)
+    assert list(content(folder / "kept.json")) == ["ghcr.io"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from oci_distribution.auth.authorizer import Authorizer, TokenOptions, TokenRequest, TokenResponse
@@ -204,6 +205,43 @@ async def test_a_refresh_token_that_ended_is_forgotten() -> None:
 
     sent = [form(request)["refresh_token"] for request in tokens.requests]
     assert sent == ["identity", "rotated", "identity", "identity"]
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+async def test_refresh_tokens_that_are_good_once_are_used_once(is_warm: bool) -> None:
+    """Many scopes at once are exchanged one after the other, each with the newest token."""
+    good = "identity"
+
+    async def fetch(request: TokenRequest) -> TokenResponse:
+        nonlocal good
+        sent = form(request)["refresh_token"]
+        await anyio.wait_all_tasks_blocked()
+        if sent != good:
+            return answer(400, error="invalid_grant")
+        good = f"after {sent}"
+        return answer(access_token="a", refresh_token=good)
+
+    authorizer = Authorizer(Provider(IDENTITY), fetch=fetch)
+    if is_warm:
+        await ask(authorizer)
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(ask, authorizer, f"repository:r{number}:pull")
+    assert good == " ".join(["after"] * (4 + is_warm) + ["identity"])
+
+
+async def test_refresh_tokens_that_stay_are_used_at_once() -> None:
+    """Where the first exchange brings no new one, no scope waits for another."""
+    tokens = Tokens(lambda _: answer(access_token="a"))
+    authorizer = Authorizer(Provider(IDENTITY), fetch=tokens)
+    await ask(authorizer)
+    tokens.gate = anyio.Event()
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(ask, authorizer, f"repository:r{number}:pull")
+        await anyio.wait_all_tasks_blocked()
+        assert len(tokens.requests) == 1 + 4
+        tokens.gate.set()
 
 
 async def test_nobody_has_no_refresh_token() -> None:

@@ -14,7 +14,8 @@ import anyio.lowlevel
 import pytest
 
 import oci_distribution as oci
-from oci_distribution.content.files import in_thread, open_file, read_pieces
+from oci_distribution.content.files import open_file, read_pieces
+from oci_distribution.waiting import in_thread
 from tests.disk import open_below
 
 Canceller: TypeAlias = Callable[["Cancellable"], None]

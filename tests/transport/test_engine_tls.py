@@ -10,8 +10,8 @@ import httpx
 import pytest
 import trustme
 
+from oci_distribution import trust
 from oci_distribution.errors import ConfigError
-from oci_distribution.transport import tls
 from oci_distribution.transport.engine import AiohttpTransport
 from tests.hostile import Exchange, hostile
 
@@ -43,12 +43,12 @@ def test_a_broken_ssl_cert_file_is_an_error(
         path.write_text(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
-        tls.default_ssl_context()
+        trust.default_ssl_context()
 
 
 def test_it_is_built_once() -> None:
     """Reading the certificates of a machine takes long enough to be noticed."""
-    assert tls.default_ssl_context() is tls.default_ssl_context()
+    assert trust.default_ssl_context() is trust.default_ssl_context()
 
 
 def test_where_the_machine_trusts_nobody_certifi_steps_in(
@@ -59,7 +59,7 @@ def test_where_the_machine_trusts_nobody_certifi_steps_in(
     paths = ssl.get_default_verify_paths()._replace(openssl_capath=str(tmp_path))
     monkeypatch.setattr(ssl, "create_default_context", lambda: bare)
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
-    context = tls._build.__wrapped__(None, None)
+    context = trust._build.__wrapped__(None, None)
     expected = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     expected.load_verify_locations(cafile=certifi.where())
     assert context.cert_store_stats() == expected.cert_store_stats()
