@@ -14,6 +14,7 @@ import pytest
 import oci_distribution as oci
 from oci_distribution.spec import endpoints
 from oci_distribution.spec.urls import Origin
+from oci_distribution.transport import answers
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.http_client import RegistryHTTPClient
 from oci_distribution.transport.pacing import Slots, Timing
@@ -477,6 +478,25 @@ async def test_an_endless_error_body_is_cut(sender: Sender) -> None:
 
     async with hostile(script) as server:
         with anyio.fail_after(10), pytest.raises(oci.ManifestUnknown):
+            await sender.request(host(server), GET, limit=LIMIT)
+
+
+@pytest.mark.parametrize(("status", "headers"), [(404, []), (307, [("Location", "/v2/a/b/manifests/v2")])])
+async def test_the_body_of_a_refusal_that_drips_is_not_waited_for(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch, status: int, headers: list[tuple[str, str]]
+) -> None:
+    """What came by then is what it says; nobody can hold us with one byte a second."""
+    monkeypatch.setattr(answers, "HEAD_PATIENCE", 0.1)
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.target.endswith("/v2"):
+            await exchange.answer(404)
+            return
+        await exchange.answer(status, b"gone", headers, length=60_000)
+        await exchange.hung_up()
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.NotFound):
             await sender.request(host(server), GET, limit=LIMIT)
 
 
