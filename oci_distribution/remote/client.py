@@ -140,6 +140,7 @@ class Client:
             strict_addresses=strict_addresses,
             observer=observer,
             warned=Warned(on_warning),
+            host_at=self._hosts.at,
         )
         if auth is None and not any(name.lower() == "authorization" for name, _ in own):
             authorizer = Authorizer(

@@ -22,7 +22,7 @@ SMALL_ANSWER = 64 << 10
 """Bytes of an answer that has nothing to say but its headers."""
 
 HEAD_PATIENCE = 5.0
-"""Seconds that the body of a refusal or redirect may take to come: it is worth little, and is not waited for."""
+"""Seconds that the body of a refusal or redirect may take to come: it says little."""
 
 CLOSE_DEADLINE = 3.0
 """Seconds that closing a connection may take: Ctrl-C must not wait for a silent host."""

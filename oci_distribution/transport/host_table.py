@@ -34,7 +34,8 @@ class HostTable:
 
     Raises:
         InvalidReference: Something is no name and no pattern.
-        InvalidArgument: Something is no `HostConfig`, or two say different things of TLS with one endpoint.
+        InvalidArgument: Something is no `HostConfig`, or two say different things of TLS with one
+            endpoint, or of how fast it is talked to.
     """
 
     def __init__(self, configs: Mapping[str, HostConfig | Mapping[str, Any]]) -> None:
@@ -42,18 +43,23 @@ class HostTable:
             check_pattern(name): checked_config(name, config) for name, config in configs.items()
         }
         self._hosts: dict[tuple[str, str | None], Host] = {}
-        self._endpoints = self._tls_of_endpoints()
+        self._endpoints = self._named_endpoints()
 
-    def _tls_of_endpoints(self) -> dict[str, TLSSettings]:
-        """Return what is said of TLS with hosts that are named, where they answer."""
-        found: dict[str, TLSSettings] = {}
+    def _named_endpoints(self) -> dict[str, HostConfig]:
+        """Return what is said of hosts that are named, by where they answer."""
+        found: dict[str, HostConfig] = {}
         for name, config in self._configs.items():
             endpoint = config.endpoint or _ENDPOINTS.get(name, name)
             if is_pattern(endpoint):
                 continue
             endpoint = Origin.of(f"https://{endpoint}").netloc
-            if found.setdefault(endpoint, config.tls) != config.tls:
-                why = f"{name} says something else of TLS with {endpoint} than others do"
+            known = found.setdefault(endpoint, config)
+            # What belongs to the place that is talked to, and not to the name.
+            ours, theirs = (
+                {"TLS": one.tls, "slots": one.slots, "limits": one.limits} for one in (config, known)
+            )
+            if clashes := [what for what in ours if ours[what] != theirs[what]]:
+                why = f"{name} says something else of {', '.join(clashes)} with {endpoint} than others do"
                 raise InvalidArgument(f"hosts: {why}")
         return found
 
@@ -68,11 +74,21 @@ class HostTable:
         Args:
             endpoint: `host` or `host:port`, without the port of https.
         """
-        known = self._endpoints.get(endpoint)
-        if known is not None:
-            return known
-        config = most_specific(self._configs, endpoint) or most_specific(self._configs, f"{endpoint}:443")
-        return TLSSettings() if config is None else config.tls
+        return self._answering(endpoint, f"{endpoint}:443").tls
+
+    def at(self, origin: Origin) -> Host:
+        """Return a host that a registry sends us to, as it is to be spoken to; headers are for registries."""
+        port = 443 if origin.scheme == "https" else 80
+        config = self._answering(origin.netloc, f"{origin.netloc}:{port}")
+        return Host(str(origin), origin, timeouts=config.timeouts, slots=config.slots, limits=config.limits)
+
+    def _answering(self, *names: str) -> HostConfig:
+        """Return what is said of a host that answers under these names, with its port and without."""
+        for name in names:
+            if (config := self._endpoints.get(name)) is not None:
+                return config
+        found = (most_specific(self._configs, name) for name in names)
+        return next((config for config in found if config is not None), HostConfig())
 
     def host(self, registry: str, scheme: str | None = None) -> Host:
         """Return a registry, as it is to be spoken to.

@@ -62,6 +62,10 @@ MAX_ERROR_BODY = 64 << 10
 T = TypeVar("T")
 
 
+def _unconfigured(origin: Origin) -> Host:
+    return Host(str(origin), origin)
+
+
 @dataclass(slots=True, repr=False)
 class Sender(Repeating):
     """Sends endpoints to hosts; what is done until it succeeds is in `Repeating`.
@@ -76,6 +80,7 @@ class Sender(Repeating):
         trusted_origins: Where registries may send us in any case.
         strict_addresses: Whether the addresses behind names count, too.
         warned: Shows what registries warn of.
+        host_at: Returns a host that registries send us to, token servers among them, as it is configured.
     """
 
     http: httpx.AsyncClient
@@ -87,6 +92,7 @@ class Sender(Repeating):
     trusted_origins: Collection[Origin] = ()
     strict_addresses: bool = False
     warned: Warned = field(default_factory=Warned)
+    host_at: Callable[[Origin], Host] = _unconfigured
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
 
@@ -140,7 +146,10 @@ class Sender(Repeating):
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
         # A user's own headers are for registries, but for the name.
         name = [header for header in self.headers if header[0].lower() == "user-agent"]
-        call = self._call(Host(str(origin), origin), endpoint, (*name, *request.headers), request.body)
+        host = self.host_at(origin)
+        if host.timeouts is None and request.registry is not None:
+            host = replace(host, timeouts=self.host_at(request.registry).timeouts)
+        call = self._call(host, endpoint, (*name, *request.headers), request.body)
         call = replace(call, sent_by=request.registry)
 
         async def once(call: Call) -> TokenResponse:
@@ -326,10 +335,11 @@ class Sender(Repeating):
         pace = self._paces.get(origin)
         if pace is None:
             is_home = origin == host.origin
+            known = host if is_home else self.host_at(origin)
             pace = self._paces[origin] = Pace(
                 host.registry if is_home else origin.netloc,
-                host.slots if is_home and host.slots is not None else self.slots,
-                host.limits if is_home and host.limits is not None else self.limits,
+                known.slots or self.slots,
+                known.limits or self.limits,
                 timing=self.timing,
                 max_wait=self.retry.max_retry_after,
             )
