@@ -254,6 +254,7 @@ class Sender(Repeating):
         if deadline is not None:
             deadline.doing = f"waiting for the answer to {context.method} {context.url}"
         try:
+            self.home.check()  # it may have been closed while we waited
             if authorization is not None and self.authorizer and call.endpoint.kind is Kind.UPLOAD:
                 authorization = await renewed(self.authorizer, call, authorization)
             with mapped_failures(context):
