@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oci_distribution.errors import ConfigError, InvalidReference
+from oci_distribution.errors import ConfigError, InvalidReference, redact_url
 from oci_distribution.spec.reference import check_registry, split_scheme
 from oci_distribution.transport.hosts import HostConfig, Mirror, Scheme
 from oci_distribution.transport.tls import certificates_in
@@ -115,7 +115,7 @@ class _Reader:
         fields = _fields(content, file)
         mirrors: list[Mirror] = []
         for url, host in content.host.items():
-            key = f'[host."{url}"]'
+            key = f'[host."{redact_url(url)}"]'
             other = _place(url, host, file, key)
             if other.name == name:
                 # The registry itself, as in containerd's own example for Docker Hub.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from oci_distribution.errors import InvalidArgument
+from oci_distribution.errors import InvalidArgument, redact_url
 from oci_distribution.spec.reference import DOCKER_HUB
 from oci_distribution.spec.urls import Origin, is_loopback_host
 from oci_distribution.transport.calls import Host, MirrorHost
@@ -142,7 +142,7 @@ def checked_config(name: str, config: HostConfig | Mapping[str, Any]) -> HostCon
 def reasons(error: ValidationError) -> str:
     """Say what is wrong, key by key, without the values, which may be secrets."""
     return "; ".join(
-        ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+        ": ".join(filter(None, (".".join(redact_url(str(part)) for part in problem["loc"]), problem["msg"])))
         for problem in error.errors(include_input=False, include_url=False)
     )
 

@@ -65,7 +65,7 @@ class Mirror(BaseModel):
             may serve it; a tag is what the mirror says it is, and may be old.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     registry: Annotated[str, AfterValidator(check_registry)]
     scheme: Scheme | None = None

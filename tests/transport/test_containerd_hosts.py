@@ -184,3 +184,20 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     """It is an error that names it."""
     with pytest.raises(oci.ConfigError, match=r"missing\.d"):
         oci.hosts_from_containerd(tmp_path / "missing.d")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'server = "https://ann:s3cr3t@r.example"',
+        'server = "ftp://ann:s3cr3t@r.example"',
+        '[host."https://ann:s3cr3t@r.example"]',
+        '[host."https://ann:s3cr3t@r.example"]\nunknown = 1',
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(tmp_path: Path, text: str) -> None:
+    """Credentials have their own places, and an error is read by others."""
+    write(tmp_path, "a.example", text)
+    with pytest.raises(oci.ConfigError, match="server|host") as caught:
+        oci.hosts_from_containerd(tmp_path)
+    assert "s3cr3t" not in str(caught.value)

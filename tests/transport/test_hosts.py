@@ -361,3 +361,17 @@ def test_a_place_is_found_by_its_name_and_port(url: str) -> None:
         table = HostTable({name: {"timeouts": {"read": 7}}})
         assert table.at(origin).timeouts == oci.Timeouts(read=7)
     assert HostTable({"registry.lan:7": {"timeouts": {"read": 7}}}).at(origin).timeouts is None
+
+
+def test_values_of_a_mirror_are_in_no_error() -> None:
+    """As those of a host's settings are not."""
+    with pytest.raises(ValidationError) as caught:
+        oci.Mirror(registry="ann:s3cr3t@r.example")
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_password_in_a_pattern_is_not_shown() -> None:
+    """It is no part of one."""
+    with pytest.raises(oci.InvalidReference) as caught:
+        oci.Client(hosts={"https://ann:s3cr3t@*.example": {}})
+    assert "s3cr3t" not in str(caught.value)
