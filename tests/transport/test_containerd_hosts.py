@@ -198,6 +198,6 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
 def test_a_password_in_a_url_is_not_shown(tmp_path: Path, text: str) -> None:
     """Credentials have their own places, and an error is read by others."""
     write(tmp_path, "a.example", text)
-    with pytest.raises(oci.ConfigError, match="server|host") as caught:
+    with pytest.raises(oci.ConfigError, match=r"server|host") as caught:
         oci.hosts_from_containerd(tmp_path)
     assert "s3cr3t" not in str(caught.value)

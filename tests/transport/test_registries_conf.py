@@ -127,7 +127,7 @@ BROKEN = {
     ),
     "a broken mirror": (
         '[[registry]]\nlocation = "a.example"\n[[registry.mirror]]\nlocation = "https://b.example"',
-        "https://b.example: registry",
+        "https://b.example: a location has no scheme",
     ),
 }
 
