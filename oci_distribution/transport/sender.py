@@ -42,7 +42,7 @@ from oci_distribution.transport.calls import (
     parsed_url,
     split_url,
 )
-from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, doing, following
+from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, following
 from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.metering import MeteredStream
@@ -158,14 +158,13 @@ class Sender(Repeating):
                     raise await self._refusal(call, answer)
                 return await read_token_response(answer)
 
-        doing("waiting for a token")
         try:
             # For all who wait for it: it has a deadline of its own, and not that of the first one.
             with following(None):
                 return await self._retrying(once, call)
         except (ResponseError, LimitExceeded) as error:
             # It must not look like the registry's own answer: nothing is known about the content.
-            raise TokenError(f"the token server failed: {error}", context=error.context) from error
+            raise TokenError(f"the token server failed: {error.args[0]}", context=error.context) from error
 
     def learned(self, host: Host) -> Learned:
         """Return what a host has taught us, to read and to add to."""
@@ -251,12 +250,12 @@ class Sender(Repeating):
         admission = await self._pace(call.host, split_url(call.url)[0]).acquire(call.endpoint.kind)
         held = Held(admission.release)
         deadline = current_deadline()
-        if deadline is not None:
-            deadline.doing = f"waiting for the answer to {context.method} {context.url}"
         try:
             self.home.check()  # it may have been closed while we waited
             if authorization is not None and self.authorizer and call.endpoint.kind is Kind.UPLOAD:
                 authorization = await renewed(self.authorizer, call, authorization)
+            if deadline is not None:
+                deadline.doing = f"waiting for the answer to {context.method} {context.url}"
             with mapped_failures(context):
                 request = await self._request(call, authorization, held)
                 if call.watch is not None:

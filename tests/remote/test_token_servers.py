@@ -88,6 +88,7 @@ async def test_a_token_server_that_fails_is_named(
         assert not isinstance(caught.value, oci.ResponseError | oci.NotFound)
         assert caught.value.registry == registry.removeprefix("http://")
         assert "secret" not in str(caught.value)
+        assert str(caught.value).count("/token") == 1
         assert len(requests) == asked
 
 
