@@ -203,7 +203,7 @@ def _pairs(host: _Host, file: Path) -> Iterator[tuple[Path, Path | None]]:
     """Yield certificates with their keys: a file with both, or a pair of files."""
     for entry in [host.client] if isinstance(host.client, str) else host.client:
         names = _listed(entry)
-        if not 1 <= len(names) <= 2:
+        if not (1 <= len(names) <= 2 and names[0]):
             raise unsupported(file, "client", "a certificate has one file, or two with its key")
         certificate, *key = (file.parent / name for name in filter(None, names))
         yield certificate, key[0] if key else None

@@ -39,9 +39,12 @@ class HostTable:
     """
 
     def __init__(self, configs: Mapping[str, HostConfig | Mapping[str, Any]]) -> None:
-        self._configs = {
-            check_pattern(name): checked_config(name, config) for name, config in configs.items()
-        }
+        self._configs: dict[str, HostConfig] = {}
+        for name, said in configs.items():
+            config = checked_config(name, said)
+            if self._configs.setdefault(check_pattern(name), config) != config:
+                why = f"{name} has another name, and something else is said of it there"
+                raise InvalidArgument(f"hosts: {why}")
         self._hosts: dict[tuple[str, str | None], Host] = {}
         self._endpoints = self._named_endpoints()
 

@@ -34,9 +34,13 @@ class Proxy:
         Raises:
             ConfigError: It is not an http or https proxy.
         """
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(text if "://" in text else f"http://{text}")
+            _ = parts.port  # raises where it is none
+        except ValueError:
             # Its text may hold a password, so it is not shown.
+            raise ConfigError("a proxy is configured whose URL is none: its port is no number?") from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigError(f"a proxy of kind {parts.scheme!r} is configured; http and https ones work")
         userinfo, _, netloc = parts.netloc.rpartition("@")
         authorization = None

@@ -124,6 +124,8 @@ class _Reader:
         except InvalidReference:
             why = "only whole hosts have a configuration here, and no part of one"
             raise unsupported(name, f"{key}: prefix", why) from None
+        if host in self._hosts:
+            raise ConfigError(f"{name}: {key}: another entry is about {host}, too")
         if table.location not in {"", table.name}:
             why = "what has another name is another registry, with other credentials: make it a mirror"
             raise unsupported(name, f"{key}: location", why)

@@ -340,6 +340,15 @@ async def test_limits_of_a_host_that_another_redirects_to_first() -> None:
     assert paces[server.port]._rate() is None
 
 
+def test_two_spellings_of_one_name_say_the_same() -> None:
+    """The later one would win silently."""
+    one, other = oci.HostConfig(skip_verify=True), oci.HostConfig()
+    oci.Client(hosts={"docker.io": one, "index.docker.io": one})
+
+    with pytest.raises(oci.InvalidArgument, match=r"index\.docker\.io has another name"):
+        oci.Client(hosts={"docker.io": one, "index.docker.io": other})
+
+
 @pytest.mark.parametrize("config", [{"limits": oci.Limits(requests_per_second=2)}, {"slots": oci.Slots(1)}])
 def test_two_names_of_one_place_have_one_pace(config: dict[str, Any]) -> None:
     """One of them would win silently."""

@@ -125,6 +125,10 @@ BROKEN = {
         [[registry.mirror]]\nlocation = "b.example"\npull-from-mirror = "tag-only" """,
         "b.example: pull-from-mirror",
     ),
+    "two names of one registry": (
+        '[[registry]]\nlocation = "docker.io"\n[[registry]]\nlocation = "index.docker.io"',
+        r"index\.docker\.io: another entry is about docker\.io",
+    ),
     "a broken mirror": (
         '[[registry]]\nlocation = "a.example"\n[[registry.mirror]]\nlocation = "https://b.example"',
         "https://b.example: a location has no scheme",
