@@ -7,6 +7,7 @@ import ipaddress
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from oci_distribution.errors import ConfigError
@@ -62,7 +63,8 @@ class Proxies:
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self._from_environment = settings is None
         self._settings = dict(urllib.request.getproxies() if settings is None else settings)
-        self._found: dict[tuple[str, str, int | None], Proxy | None] = {}
+        # Of hosts that registries send us to, there may be ever new ones.
+        self._known = lru_cache(maxsize=1000)(self._find)
 
     def find(self, scheme: str, host: str, port: int | None) -> Proxy | None:
         """Return the proxy that leads to a host; None for none.
@@ -70,12 +72,7 @@ class Proxies:
         Raises:
             ConfigError: It is of a kind that we cannot use.
         """
-        if not self._settings:
-            return None
-        key = (scheme, host, port)
-        if key not in self._found:
-            self._found[key] = self._find(scheme, host, port)
-        return self._found[key]
+        return self._known(scheme, host, port) if self._settings else None
 
     def _find(self, scheme: str, host: str, port: int | None) -> Proxy | None:
         text = self._settings.get(scheme) or self._settings.get("all")

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -57,6 +58,8 @@ __all__ = ["Sender"]
 
 MAX_ERROR_BODY = 64 << 10
 """Bytes of a refusal's body that we read."""
+MAX_PACES = 1000
+"""Hosts whose pace is kept while nothing is on its way to them: a registry may redirect to ever new ones."""
 
 
 T = TypeVar("T")
@@ -95,6 +98,9 @@ class Sender(Repeating):
     host_at: Callable[[Origin], Host] = _unconfigured
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
+    _paces_in_use: WeakValueDictionary[Origin, Pace] = field(
+        default_factory=WeakValueDictionary[Origin, Pace], init=False
+    )
 
     async def request(
         self,
@@ -333,16 +339,22 @@ class Sender(Repeating):
 
     def _pace(self, host: Host, origin: Origin) -> Pace:
         pace = self._paces.get(origin)
-        if pace is None:
-            is_home = origin == host.origin
-            known = host if is_home else self.host_at(origin)
-            pace = self._paces[origin] = Pace(
-                host.registry if is_home else origin.netloc,
-                known.slots or self.slots,
-                known.limits or self.limits,
-                timing=self.timing,
-                max_wait=self.retry.max_retry_after,
-            )
+        return self._new_pace(host, origin) if pace is None else pace
+
+    def _new_pace(self, host: Host, origin: Origin) -> Pace:
+        is_home = origin == host.origin
+        known = host if is_home else self.host_at(origin)
+        # Whoever still waits for the host, or holds a slot of it, has kept the pace of those days.
+        pace = self._paces_in_use.get(origin) or Pace(
+            host.registry if is_home else origin.netloc,
+            known.slots or self.slots,
+            known.limits or self.limits,
+            timing=self.timing,
+            max_wait=self.retry.max_retry_after,
+        )
+        self._paces[origin] = self._paces_in_use[origin] = pace
+        if len(self._paces) > MAX_PACES:
+            del self._paces[next(iter(self._paces))]
         return pace
 
     def __repr__(self) -> str:

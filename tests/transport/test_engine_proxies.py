@@ -94,6 +94,14 @@ def test_a_proxy_that_we_cannot_use_is_a_config_error(text: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_hosts_are_not_remembered_for_ever() -> None:
+    """A registry may redirect to ever new ones."""
+    proxies = Proxies(SETTINGS)
+    for number in range(2000):
+        assert proxies.find("https", f"s{number}.test", None) is not None
+    assert proxies._known.cache_info().currsize <= 1000
+
+
 def test_a_password_is_not_shown() -> None:
     """It travels in its own header."""
     proxy = Proxies(SETTINGS).find("https", "a.test", None)

@@ -13,8 +13,9 @@ import pytest
 
 import oci_distribution as oci
 from oci_distribution.spec import endpoints
+from oci_distribution.spec.endpoints import Kind
 from oci_distribution.spec.urls import Origin
-from oci_distribution.transport import answers
+from oci_distribution.transport import answers, sender as sender_module
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.http_client import RegistryHTTPClient
 from oci_distribution.transport.pacing import Slots, Timing
@@ -595,6 +596,25 @@ async def test_a_slot_is_free_again_after_whatever_happened(sender: Sender) -> N
             for _ in range(2):
                 answer = await sender.open(host(server), BLOB)
                 assert (await answer.read(LIMIT)).content == b"x"
+
+
+async def test_hosts_that_we_are_sent_to_are_not_remembered_for_ever(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry may redirect to ever new ones; one that is in use keeps its pace all the same."""
+    monkeypatch.setattr(sender_module, "MAX_PACES", 3)
+    registry = Host("registry.test", Origin.of("https://registry.test"))
+    storages = [Origin.of(f"https://s{number}.test") for number in range(20)]
+    used = sender._pace(registry, storages[0])
+    admission = await used.acquire(Kind.DOWNLOAD)
+    del used
+
+    for storage in storages:
+        sender._pace(registry, storage)
+
+    assert len(sender._paces) == 3
+    assert sender._pace(registry, storages[0]) is admission._pace
+    admission.release()
 
 
 async def test_events_name_no_secret(sender: Sender) -> None:
