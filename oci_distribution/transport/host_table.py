@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -23,6 +24,8 @@ _ENDPOINTS: Final = {
     # Its name is that of a web site; scopes and credentials keep it, requests go elsewhere.
     DOCKER_HUB: "registry-1.docker.io",
 }
+
+_TYPE: Final = re.compile(r"[a-z-]+\[.*\]", re.DOTALL)
 
 
 class HostTable:
@@ -145,9 +148,14 @@ def checked_config(name: str, config: HostConfig | Mapping[str, Any]) -> HostCon
 def reasons(error: ValidationError) -> str:
     """Say what is wrong, key by key, without the values, which may be secrets."""
     return "; ".join(
-        ": ".join(filter(None, (".".join(redact_url(str(part)) for part in problem["loc"]), problem["msg"])))
+        ": ".join(filter(None, (_place(problem["loc"]), problem["msg"])))
         for problem in error.errors(include_input=False, include_url=False)
     )
+
+
+def _place(keys: tuple[int | str, ...]) -> str:
+    """Return the keys that lead to a value, without what pydantic calls the types that it tried there."""
+    return ".".join(redact_url(key) for key in map(str, keys) if not _TYPE.fullmatch(key))
 
 
 def host_origin(registry: str, *, scheme: str | None = None, config: HostConfig | None = None) -> Origin:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -128,6 +130,7 @@ NONSENSE: dict[str, dict[str, Any]] = {
     "headers: name": {"headers": {"X\n-Y": "s3cr3t"}},
     "headers: empty name": {"headers": {"": "s3cr3t"}},
     "headers: value": {"headers": {"X-Y": "s3cr3t\r\nEvil: yes"}},
+    "headers: no ASCII": {"headers": {"X-Y": "s3cr3tü"}},
     "headers: authorization": {"headers": {"Authorization": "s3cr3t"}},
     "headers: host": {"headers": {"HOST": "s3cr3t"}},
     "profile: name": {"profile": "no-such"},
@@ -161,6 +164,35 @@ def test_headers_are_in_no_repr() -> None:
 
     for thing in (config, client, client.registry("registry.lan"), client.registry("registry.lan").host):
         assert "s3cr3t" not in repr(thing)
+
+
+def test_headers_are_in_no_pickle() -> None:
+    """Pickles end up in queues and crash reports; without headers there is nothing to hide."""
+    plain = oci.HostConfig(skip_verify=True)
+    assert pickle.loads(pickle.dumps(plain)) == plain
+
+    secret = oci.HostConfig(headers={"X-Key": "s3cr3t"})
+    assert copy.deepcopy(secret) == secret
+    for thing in (secret, oci.Client(hosts={"a.example": secret}).registry("a.example").host):
+        with pytest.raises(TypeError, match="secrets and is not pickled"):
+            pickle.dumps(thing)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X-Y": "s3cr3t\n"}, {"X-Y": "s3cr3tü"}, {"X\n": "s3cr3t"}, {"Content-Length": "s3cr3t"}]
+)
+def test_headers_of_a_client_are_checked_at_once(headers: dict[str, str]) -> None:
+    """And not by the first request; the error does not show what may be a secret."""
+    with pytest.raises(oci.InvalidArgument) as caught:
+        oci.Client(headers=headers)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_value_of_no_type_that_fits_is_told_by_its_key() -> None:
+    """And not by what pydantic calls the types that it tried."""
+    with pytest.raises(oci.InvalidArgument, match=r"a\.example: ca_file") as caught:
+        oci.Client(hosts={"a.example": {"ca_file": 3}})
+    assert "[" not in str(caught.value)
 
 
 async def test_headers_go_to_their_host_only() -> None:
