@@ -21,12 +21,12 @@ class Budget:
     __slots__ = ("_waiting", "epoch", "most", "size", "used")
 
     def __init__(self, most: int) -> None:
-        self.most = most
+        self.most: int = most
         self.size: float = most
         """Slots that there are now; a part of one is a step on the way to the next."""
-        self.used = 0
+        self.used: int = 0
         """Slots that are taken."""
-        self.epoch = 0
+        self.epoch: int = 0
         """A number that changes with each decrease: what was sent before one says nothing new."""
         self._waiting: deque[asyncio.Future[None]] = deque()
 

@@ -8,6 +8,7 @@ limit spread over the time until there is more. What a user says is never exceed
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -96,14 +97,14 @@ class Pace:
         self._max_wait = max_wait
         self._requests_per_second = limits.requests_per_second
         self._learned = LearnedRate(timing.now)
-        self.note_success = self._learned.succeeded
+        self.note_success: Callable[[], None] = self._learned.succeeded
         self._spread: float | None = None
         self._spread_until = 0.0
         self._closed_until = 0.0
         self._is_limited = limits.requests_per_second is not None
         self._was_low = False
         self._silent = 0
-        self.unanswered = 0
+        self.unanswered: int = 0
         """Requests that are on their way, and of which it has not said yet that they are counted."""
         self._turns = Turns(timing, self._rate)
         self._budgets = {
