@@ -108,8 +108,8 @@ class HostConfig(BaseModel):
             knows of its name. Whatever is not known is found out.
         slots: How many requests it gets at once; None for the client's.
         limits: How fast it is talked to; None for the client's.
-        timeouts: How long it may stay silent, and how long all of it may take; None for the client's. Where it
-            sends us, they hold as well, but for a token server with timeouts of its own.
+        timeouts: How long it may stay silent, and how long all of it may take; None for the client's. They
+            hold where it sends us, too, but for a token server with timeouts of its own.
         headers: Sent with each request to it, in the place of the client's headers of the same name.
     """
 
