@@ -28,6 +28,9 @@ SCOPE_EXTENSION = "oci_scope"
 MAX_REFUSAL = 64 << 10
 """Bytes of a 401's body that we read so that its connection can be used again."""
 
+REFUSAL_PATIENCE = 5.0
+"""Seconds that it may take to come."""
+
 _OURS = "oci_authorization"
 """Extension that tells our own `Authorization` from one that the user set."""
 
@@ -163,10 +166,11 @@ async def _drop_body(response: httpx.Response) -> None:
         return
     stream, size = response.stream, 0
     try:
-        async for piece in stream:
-            size += len(piece)
-            if size > MAX_REFUSAL:
-                break
+        with anyio.move_on_after(REFUSAL_PATIENCE):
+            async for piece in stream:
+                size += len(piece)
+                if size > MAX_REFUSAL:
+                    break
     finally:
         await stream.aclose()
     response.stream = httpx.ByteStream(b"")

@@ -29,7 +29,7 @@ from oci_distribution.spec.urls import Origin
 from oci_distribution.transport.calls import Timeouts
 from oci_distribution.transport.engine import AiohttpTransport
 from oci_distribution.transport.host_table import HostTable
-from oci_distribution.transport.hosts import HostConfig
+from oci_distribution.transport.hosts import HostConfig, check_headers
 from oci_distribution.transport.http_client import USER_AGENT, RegistryHTTPClient
 from oci_distribution.transport.pacing import Limits, Slots
 from oci_distribution.transport.retry import RetryPolicy
@@ -87,8 +87,8 @@ class Client:
             comes out of the call that was warned.
 
     Raises:
-        ValueError: Arguments that exclude each other, an origin that is none, or nonsense about a host
-            (`InvalidArgument`, which names it).
+        ValueError: Arguments that exclude each other, an origin that is none, or nonsense about a host or in
+            a header (`InvalidArgument`, which names it).
     """
 
     def __init__(
@@ -140,6 +140,7 @@ class Client:
             strict_addresses=strict_addresses,
             observer=observer,
             warned=Warned(on_warning),
+            host_at=self._hosts.at,
         )
         if auth is None and not any(name.lower() == "authorization" for name, _ in own):
             authorizer = Authorizer(
@@ -315,7 +316,7 @@ def _headers(own: Mapping[str, str], http: httpx.AsyncClient | None) -> tuple[tu
     if http is not None:
         theirs = (item for item in http.headers.items() if item[0].lower() not in _NEGOTIATED)
         headers.update({name: value for name, value in theirs if not value.startswith("python-httpx/")})
-    headers.update(own)
+    headers.update(check_headers(own))
     return tuple(headers.items())
 
 

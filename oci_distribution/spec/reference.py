@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from oci_distribution.errors import InvalidDigest, InvalidReference
+from oci_distribution.errors import InvalidDigest, InvalidReference, redact_url
 from oci_distribution.spec.digest import Digest
 
 __all__ = ["DOCKER_HUB", "Reference", "check_repository", "check_tag", "check_tags", "is_tag", "split_scheme"]
@@ -117,7 +117,8 @@ def split_scheme(text: str) -> tuple[str | None, str]:
     if not separator:
         return None, text
     if scheme not in _SCHEMES:
-        raise InvalidReference(f"invalid scheme {scheme[:60]!r} in {text[:200]!r}: use http:// or https://")
+        shown = redact_url(text)[:200]
+        raise InvalidReference(f"invalid scheme {scheme[:60]!r} in {shown!r}: use http:// or https://")
     return scheme, rest
 
 

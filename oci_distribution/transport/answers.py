@@ -21,6 +21,9 @@ __all__ = ["SMALL_ANSWER", "Answer", "Held", "OpenAnswer"]
 SMALL_ANSWER = 64 << 10
 """Bytes of an answer that has nothing to say but its headers."""
 
+HEAD_PATIENCE = 5.0
+"""Seconds that the body of a refusal or redirect may take to come: it says little."""
+
 CLOSE_DEADLINE = 3.0
 """Seconds that closing a connection may take: Ctrl-C must not wait for a silent host."""
 
@@ -160,14 +163,22 @@ class OpenAnswer:
         Raises:
             LimitExceeded: Its body is longer than `limit` bytes.
         """
-        content = await self.read_head(limit + 1)
+        content = bytearray()
+        await self._take(content, limit + 1)
         if len(content) > limit:
             raise LimitExceeded(f"the answer is longer than {limit} bytes").about(self.context)
-        return Answer(self.status, self.headers, content, self.url, self._request)
+        return Answer(self.status, self.headers, bytes(content), self.url, self._request)
 
     async def read_head(self, limit: int) -> bytes:
-        """Return at most `limit` bytes of the body, and close it."""
+        """Return at most `limit` bytes of the body, of what comes soon, and close it."""
         content = bytearray()
+        with anyio.move_on_after(HEAD_PATIENCE):
+            await self._take(content, limit)
+        await self.aclose()
+        return bytes(content[:limit])
+
+    async def _take(self, content: bytearray, limit: int) -> None:
+        """Add the body to `content`, and close it as soon as there are `limit` bytes."""
         pieces = aiter(self._stream)
         with mapped_failures(self._request):
             # By hand: a generator and a context manager more would be a tenth of what a small request costs.
@@ -177,11 +188,10 @@ class OpenAnswer:
                     break
             else:
                 await self._end()
-                return bytes(content)
+                return
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
         await self.aclose()
-        return bytes(content[:limit])
 
     async def discard(self, limit: int) -> None:
         """Read a short body to its end, so that the connection can be used again; cut a long one off."""

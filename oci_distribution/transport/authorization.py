@@ -11,6 +11,7 @@ from oci_distribution.auth.token_server import MAX_TOKEN_BODY
 from oci_distribution.errors import RequestError, TimeoutExceeded
 from oci_distribution.transport.answers import OpenAnswer
 from oci_distribution.transport.calls import Call
+from oci_distribution.transport.deadline import doing
 from oci_distribution.transport.failures import denial
 
 __all__ = ["read_token_response", "renewed", "send_authorised"]
@@ -19,6 +20,7 @@ MAX_REFUSALS = 2
 """Refusals that we have an answer to: to what we did not know, and to what was the wrong scope."""
 TOKEN_TIMEOUT = 60.0
 """Seconds that all of a token server's answer may take, not only each piece of it."""
+_WAITING = "waiting for credentials or a token"
 
 
 async def send_authorised(
@@ -40,6 +42,8 @@ async def send_authorised(
         RequestError: Another way in which it can fail.
     """
     host, scope, desired = call.host, call.endpoint.scope, call.endpoint.desired
+    # Who waits for what another task asks for already has nobody else to say so.
+    doing(_WAITING)
     value = await authorizer.authorize(host.origin, host.registry, scope, desired=desired)
     refusals = 0
     while True:
@@ -50,6 +54,7 @@ async def send_authorised(
             refusal = await refusal_of(call, answer)
         sent, value = answer.authorization, None
         if refusals < MAX_REFUSALS:
+            doing(_WAITING)
             value = await authorizer.answer(
                 host.origin, host.registry, scope, challenges, sent, desired=desired, again=refusals > 0
             )
@@ -68,6 +73,7 @@ async def renewed(authorizer: Authorizer, call: Call, value: str) -> str:
     if call.body is None or isinstance(call.body, bytes):
         return value
     host, endpoint = call.host, call.endpoint
+    doing(_WAITING)
     lasting = await authorizer.authorize(
         host.origin, host.registry, endpoint.scope, desired=endpoint.desired, lasting=True
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import httpx
 
+from oci_distribution.auth.credentials import Unpicklable
 from oci_distribution.errors import RequestContext, redact_url
 from oci_distribution.spec.endpoints import Endpoint, Kind, repository_of
 from oci_distribution.spec.urls import Origin
@@ -90,7 +91,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class Host(Unpicklable):
     """A registry to send to.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oci_distribution.errors import ConfigError, InvalidReference
+from oci_distribution.errors import ConfigError, InvalidReference, redact_url
 from oci_distribution.spec.reference import check_registry, split_scheme
 from oci_distribution.transport.hosts import HostConfig, Mirror, Scheme
 from oci_distribution.transport.tls import certificates_in
@@ -115,7 +115,7 @@ class _Reader:
         fields = _fields(content, file)
         mirrors: list[Mirror] = []
         for url, host in content.host.items():
-            key = f'[host."{url}"]'
+            key = f'[host."{redact_url(url)}"]'
             other = _place(url, host, file, key)
             if other.name == name:
                 # The registry itself, as in containerd's own example for Docker Hub.
@@ -203,7 +203,7 @@ def _pairs(host: _Host, file: Path) -> Iterator[tuple[Path, Path | None]]:
     """Yield certificates with their keys: a file with both, or a pair of files."""
     for entry in [host.client] if isinstance(host.client, str) else host.client:
         names = _listed(entry)
-        if not 1 <= len(names) <= 2:
+        if not (1 <= len(names) <= 2 and names[0]):
             raise unsupported(file, "client", "a certificate has one file, or two with its key")
         certificate, *key = (file.parent / name for name in filter(None, names))
         yield certificate, key[0] if key else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from oci_distribution.errors import InvalidArgument
+from oci_distribution.errors import InvalidArgument, redact_url
 from oci_distribution.spec.reference import DOCKER_HUB
 from oci_distribution.spec.urls import Origin, is_loopback_host
 from oci_distribution.transport.calls import Host, MirrorHost
@@ -24,6 +25,8 @@ _ENDPOINTS: Final = {
     DOCKER_HUB: "registry-1.docker.io",
 }
 
+_TYPE: Final = re.compile(r"[a-z-]+\[.*\]", re.DOTALL)
+
 
 class HostTable:
     """Hosts by their names.
@@ -34,26 +37,35 @@ class HostTable:
 
     Raises:
         InvalidReference: Something is no name and no pattern.
-        InvalidArgument: Something is no `HostConfig`, or two say different things of TLS with one endpoint.
+        InvalidArgument: Something is no `HostConfig`, or two say different things of TLS with one
+            endpoint, or of how fast it is talked to.
     """
 
     def __init__(self, configs: Mapping[str, HostConfig | Mapping[str, Any]]) -> None:
-        self._configs = {
-            check_pattern(name): checked_config(name, config) for name, config in configs.items()
-        }
+        self._configs: dict[str, HostConfig] = {}
+        for name, said in configs.items():
+            config = checked_config(name, said)
+            if self._configs.setdefault(check_pattern(name), config) != config:
+                why = f"{name} has another name, and something else is said of it there"
+                raise InvalidArgument(f"hosts: {why}")
         self._hosts: dict[tuple[str, str | None], Host] = {}
-        self._endpoints = self._tls_of_endpoints()
+        self._endpoints = self._named_endpoints()
 
-    def _tls_of_endpoints(self) -> dict[str, TLSSettings]:
-        """Return what is said of TLS with hosts that are named, where they answer."""
-        found: dict[str, TLSSettings] = {}
+    def _named_endpoints(self) -> dict[str, HostConfig]:
+        """Return what is said of hosts that are named, by where they answer."""
+        found: dict[str, HostConfig] = {}
         for name, config in self._configs.items():
             endpoint = config.endpoint or _ENDPOINTS.get(name, name)
             if is_pattern(endpoint):
                 continue
             endpoint = Origin.of(f"https://{endpoint}").netloc
-            if found.setdefault(endpoint, config.tls) != config.tls:
-                why = f"{name} says something else of TLS with {endpoint} than others do"
+            known = found.setdefault(endpoint, config)
+            # What belongs to the place that is talked to, and not to the name.
+            ours, theirs = (
+                {"TLS": one.tls, "slots": one.slots, "limits": one.limits} for one in (config, known)
+            )
+            if clashes := [what for what in ours if ours[what] != theirs[what]]:
+                why = f"{name} says something else of {', '.join(clashes)} with {endpoint} than others do"
                 raise InvalidArgument(f"hosts: {why}")
         return found
 
@@ -68,11 +80,21 @@ class HostTable:
         Args:
             endpoint: `host` or `host:port`, without the port of https.
         """
-        known = self._endpoints.get(endpoint)
-        if known is not None:
-            return known
-        config = most_specific(self._configs, endpoint) or most_specific(self._configs, f"{endpoint}:443")
-        return TLSSettings() if config is None else config.tls
+        return self._answering(endpoint, f"{endpoint}:443").tls
+
+    def at(self, origin: Origin) -> Host:
+        """Return a host that a registry sends us to, as it is to be spoken to; headers are for registries."""
+        port = 443 if origin.scheme == "https" else 80
+        config = self._answering(origin.netloc, f"{origin.netloc}:{port}")
+        return Host(str(origin), origin, timeouts=config.timeouts, slots=config.slots, limits=config.limits)
+
+    def _answering(self, *names: str) -> HostConfig:
+        """Return what is said of a host that answers under these names, with its port and without."""
+        for name in names:
+            if (config := self._endpoints.get(name)) is not None:
+                return config
+        found = (most_specific(self._configs, name) for name in names)
+        return next((config for config in found if config is not None), HostConfig())
 
     def host(self, registry: str, scheme: str | None = None) -> Host:
         """Return a registry, as it is to be spoken to.
@@ -126,9 +148,14 @@ def checked_config(name: str, config: HostConfig | Mapping[str, Any]) -> HostCon
 def reasons(error: ValidationError) -> str:
     """Say what is wrong, key by key, without the values, which may be secrets."""
     return "; ".join(
-        ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+        ": ".join(filter(None, (_place(problem["loc"]), problem["msg"])))
         for problem in error.errors(include_input=False, include_url=False)
     )
+
+
+def _place(keys: tuple[int | str, ...]) -> str:
+    """Return the keys that lead to a value, without what pydantic calls the types that it tried there."""
+    return ".".join(redact_url(key) for key in map(str, keys) if not _TYPE.fullmatch(key))
 
 
 def host_origin(registry: str, *, scheme: str | None = None, config: HostConfig | None = None) -> Origin:

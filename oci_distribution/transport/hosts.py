@@ -5,26 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, SupportsIndex
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from oci_distribution.errors import InvalidArgument
 from oci_distribution.spec.reference import DOCKER_HUB, check_registry, check_repository
 from oci_distribution.transport.calls import Timeouts
 from oci_distribution.transport.pacing import Limits, Slots
 from oci_distribution.transport.profiles import RegistryProfile
 from oci_distribution.transport.tls import TLSSettings
 
-__all__ = ["HostConfig", "Mirror", "Scheme"]
+__all__ = ["HostConfig", "Mirror", "Scheme", "check_headers"]
 
 Scheme = Literal["https", "http"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
-# What only we can know of a request, and credentials, which have a place of their own.
-_NOT_YOURS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "authorization", "cookie"}
-)
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+"""Headers of which only we can know what they have to say."""
+_ELSEWHERE = frozenset({"authorization", "cookie"})
+"""Headers that are credentials, which have a place of their own."""
 
 
 def _check_prefix(prefix: str) -> str:
@@ -38,16 +39,29 @@ def _check_endpoint(endpoint: str | None) -> str | None:
     )
 
 
-def _check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return headers that can be sent along.
+
+    Raises:
+        InvalidArgument: Something is no header, or one that we have to set; no value, which may be a secret,
+            is in it.
+    """
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise ValueError(f"{name[:60]!r} is no name of a header")
+            raise InvalidArgument(f"{name[:60]!r} is no name of a header")
         if not _VALUE.fullmatch(value):
-            raise ValueError(f"the value of {name} holds a control character")  # it may be a secret
-        if name.lower() in _NOT_YOURS:
-            hint = "; credentials come from auth_provider" if name.lower() == "authorization" else ""
-            raise ValueError(f"{name} is not for you to set{hint}")
+            raise InvalidArgument(f"the value of {name} holds a control character, or one that is not ASCII")
+        if name.lower() in _OURS:
+            raise InvalidArgument(f"{name} is not for you to set")
     return headers
+
+
+def _check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name in headers:
+        if name.lower() in _ELSEWHERE:
+            hint = "; credentials come from auth_provider" if name.lower() == "authorization" else ""
+            raise InvalidArgument(f"{name} is not for you to set{hint}")
+    return check_headers(headers)
 
 
 def _known_profile(profile: RegistryProfile | str | None) -> RegistryProfile | None:
@@ -65,7 +79,7 @@ class Mirror(BaseModel):
             may serve it; a tag is what the mirror says it is, and may be old.
     """
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     registry: Annotated[str, AfterValidator(check_registry)]
     scheme: Scheme | None = None
@@ -94,7 +108,8 @@ class HostConfig(BaseModel):
             knows of its name. Whatever is not known is found out.
         slots: How many requests it gets at once; None for the client's.
         limits: How fast it is talked to; None for the client's.
-        timeouts: How long it may stay silent, and how long all of it may take; None for the client's.
+        timeouts: How long it may stay silent, and how long all of it may take; None for the client's. They
+            hold where it sends us, too, but for a token server with timeouts of its own.
         headers: Sent with each request to it, in the place of the client's headers of the same name.
     """
 
@@ -121,6 +136,13 @@ class HostConfig(BaseModel):
         if self.client_key is not None and self.client_cert is None:
             raise ValueError("client_key is the key of a client_cert, and there is none")
         return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> str | tuple[Any, ...]:
+        """Refuse to pickle headers, which may be secrets: pickles end up in queues and crash reports."""
+        if self.headers:
+            msg = "a HostConfig with headers may hold secrets and is not pickled"
+            raise TypeError(msg)
+        return super().__reduce_ex__(protocol)
 
     @property
     def tls(self) -> TLSSettings:

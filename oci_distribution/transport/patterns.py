@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
-from oci_distribution.errors import InvalidReference
+from oci_distribution.errors import InvalidReference, redact_url
 from oci_distribution.spec.reference import check_registry
 
 __all__ = ["check_pattern", "is_pattern", "matches", "most_specific"]
@@ -35,8 +35,9 @@ def check_pattern(text: str) -> str:
     try:
         check_registry(".".join(labels) + (f":{port}" if port else ""))
     except InvalidReference:
+        shown = redact_url(text)[:300]
         raise InvalidReference(
-            f"invalid pattern of hosts {text[:300]!r}: a * stands for whole labels, as in *.example.com"
+            f"invalid pattern of hosts {shown!r}: a * stands for whole labels, as in *.example.com"
         ) from None
     return text.lower()
 

@@ -7,6 +7,7 @@ import ipaddress
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from oci_distribution.errors import ConfigError
@@ -34,9 +35,13 @@ class Proxy:
         Raises:
             ConfigError: It is not an http or https proxy.
         """
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(text if "://" in text else f"http://{text}")
+            _ = parts.port  # raises where it is none
+        except ValueError:
             # Its text may hold a password, so it is not shown.
+            raise ConfigError("a proxy is configured whose URL is none: its port is no number?") from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigError(f"a proxy of kind {parts.scheme!r} is configured; http and https ones work")
         userinfo, _, netloc = parts.netloc.rpartition("@")
         authorization = None
@@ -58,7 +63,8 @@ class Proxies:
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self._from_environment = settings is None
         self._settings = dict(urllib.request.getproxies() if settings is None else settings)
-        self._found: dict[tuple[str, str, int | None], Proxy | None] = {}
+        # Of hosts that registries send us to, there may be ever new ones.
+        self._known = lru_cache(maxsize=1000)(self._find)
 
     def find(self, scheme: str, host: str, port: int | None) -> Proxy | None:
         """Return the proxy that leads to a host; None for none.
@@ -66,12 +72,7 @@ class Proxies:
         Raises:
             ConfigError: It is of a kind that we cannot use.
         """
-        if not self._settings:
-            return None
-        key = (scheme, host, port)
-        if key not in self._found:
-            self._found[key] = self._find(scheme, host, port)
-        return self._found[key]
+        return self._known(scheme, host, port) if self._settings else None
 
     def _find(self, scheme: str, host: str, port: int | None) -> Proxy | None:
         text = self._settings.get(scheme) or self._settings.get("all")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oci_distribution.errors import ConfigError, InvalidArgument, InvalidReference
+from oci_distribution.errors import ConfigError, InvalidArgument, InvalidReference, redact_url
 from oci_distribution.transport.hosts import HostConfig, Mirror
 from oci_distribution.transport.patterns import check_pattern
 from oci_distribution.transport.toml_files import made, parsed, read, unsupported
@@ -116,7 +116,7 @@ class _Reader:
 
     def add(self, table: _Registry, name: Path | str) -> None:
         """Take in what is said of one registry."""
-        key = f"[[registry]] {table.name}"
+        key = f"[[registry]] {redact_url(table.name)}"
         if table.blocked:
             raise unsupported(name, f"{key}: blocked", "ask nothing of it, or leave the entry out")
         try:
@@ -124,6 +124,8 @@ class _Reader:
         except InvalidReference:
             why = "only whole hosts have a configuration here, and no part of one"
             raise unsupported(name, f"{key}: prefix", why) from None
+        if host in self._hosts:
+            raise ConfigError(f"{name}: {key}: another entry is about {host}, too")
         if table.location not in {"", table.name}:
             why = "what has another name is another registry, with other credentials: make it a mirror"
             raise unsupported(name, f"{key}: location", why)
@@ -139,7 +141,9 @@ class _Reader:
         return {"scheme": "http"} if self._insecure == "http" else {"skip_verify": True}
 
     def _mirror(self, mirror: _Mirror, table: _Registry, name: Path | str, key: str) -> Mirror:
-        key = f"{key}: [[registry.mirror]] {mirror.location}"
+        key = f"{key}: [[registry.mirror]] {redact_url(mirror.location)}"
+        if "://" in mirror.location:
+            raise ConfigError(f"{name}: {key}: a location has no scheme; insecure says what it would")
         if mirror.pull_from_mirror == "tag-only":
             why = "mirrors are asked for content by digest first of all"
             raise unsupported(name, f"{key}: pull-from-mirror", why)

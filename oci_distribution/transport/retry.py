@@ -50,7 +50,8 @@ class RetryPolicy:
         Half of our own delay is chance, so that tasks that failed together do not come back together.
         What the host asked for is a minimum.
         """
-        own: float = min(self.max_delay, self.base_delay * 2.0 ** (failed - 1))
+        doubled = 2.0 ** min(failed - 1, 60)  # a float has no room for more than a thousand of them
+        own: float = min(self.max_delay, self.base_delay * doubled)
         return max(own * (0.5 + chance / 2), retry_after or 0.0)
 
     def allows(self, error: RequestError, endpoint: Endpoint, failed: int) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -42,7 +43,7 @@ from oci_distribution.transport.calls import (
     parsed_url,
     split_url,
 )
-from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, doing, following
+from oci_distribution.transport.deadline import Deadline, DeadlineStream, current_deadline, following
 from oci_distribution.transport.failures import mapped_failures, response_error
 from oci_distribution.transport.learned import Learned
 from oci_distribution.transport.metering import MeteredStream
@@ -57,9 +58,15 @@ __all__ = ["Sender"]
 
 MAX_ERROR_BODY = 64 << 10
 """Bytes of a refusal's body that we read."""
+MAX_PACES = 1000
+"""Hosts whose pace is kept while nothing is on its way to them: a registry may redirect to ever new ones."""
 
 
 T = TypeVar("T")
+
+
+def _unconfigured(origin: Origin) -> Host:
+    return Host(str(origin), origin)
 
 
 @dataclass(slots=True, repr=False)
@@ -76,6 +83,7 @@ class Sender(Repeating):
         trusted_origins: Where registries may send us in any case.
         strict_addresses: Whether the addresses behind names count, too.
         warned: Shows what registries warn of.
+        host_at: Returns a host that registries send us to, token servers among them, as it is configured.
     """
 
     http: httpx.AsyncClient
@@ -87,8 +95,12 @@ class Sender(Repeating):
     trusted_origins: Collection[Origin] = ()
     strict_addresses: bool = False
     warned: Warned = field(default_factory=Warned)
+    host_at: Callable[[Origin], Host] = _unconfigured
     _learned: dict[Origin, Learned] = field(default_factory=dict[Origin, Learned], init=False)
     _paces: dict[Origin, Pace] = field(default_factory=dict[Origin, Pace], init=False)
+    _paces_in_use: WeakValueDictionary[Origin, Pace] = field(
+        default_factory=WeakValueDictionary[Origin, Pace], init=False
+    )
 
     async def request(
         self,
@@ -140,7 +152,10 @@ class Sender(Repeating):
         endpoint = Endpoint(request.method, request.url, frozenset(range(100, 600)), "")
         # A user's own headers are for registries, but for the name.
         name = [header for header in self.headers if header[0].lower() == "user-agent"]
-        call = self._call(Host(str(origin), origin), endpoint, (*name, *request.headers), request.body)
+        host = self.host_at(origin)
+        if host.timeouts is None and request.registry is not None:
+            host = replace(host, timeouts=self.host_at(request.registry).timeouts)
+        call = self._call(host, endpoint, (*name, *request.headers), request.body)
         call = replace(call, sent_by=request.registry)
 
         async def once(call: Call) -> TokenResponse:
@@ -149,14 +164,13 @@ class Sender(Repeating):
                     raise await self._refusal(call, answer)
                 return await read_token_response(answer)
 
-        doing("waiting for a token")
         try:
             # For all who wait for it: it has a deadline of its own, and not that of the first one.
             with following(None):
                 return await self._retrying(once, call)
         except (ResponseError, LimitExceeded) as error:
             # It must not look like the registry's own answer: nothing is known about the content.
-            raise TokenError(f"the token server failed: {error}", context=error.context) from error
+            raise TokenError(f"the token server failed: {error.args[0]}", context=error.context) from error
 
     def learned(self, host: Host) -> Learned:
         """Return what a host has taught us, to read and to add to."""
@@ -242,11 +256,12 @@ class Sender(Repeating):
         admission = await self._pace(call.host, split_url(call.url)[0]).acquire(call.endpoint.kind)
         held = Held(admission.release)
         deadline = current_deadline()
-        if deadline is not None:
-            deadline.doing = f"waiting for the answer to {context.method} {context.url}"
         try:
+            self.home.check()  # it may have been closed while we waited
             if authorization is not None and self.authorizer and call.endpoint.kind is Kind.UPLOAD:
                 authorization = await renewed(self.authorizer, call, authorization)
+            if deadline is not None:
+                deadline.doing = f"waiting for the answer to {context.method} {context.url}"
             with mapped_failures(context):
                 request = await self._request(call, authorization, held)
                 if call.watch is not None:
@@ -324,15 +339,22 @@ class Sender(Repeating):
 
     def _pace(self, host: Host, origin: Origin) -> Pace:
         pace = self._paces.get(origin)
-        if pace is None:
-            is_home = origin == host.origin
-            pace = self._paces[origin] = Pace(
-                host.registry if is_home else origin.netloc,
-                host.slots if is_home and host.slots is not None else self.slots,
-                host.limits if is_home and host.limits is not None else self.limits,
-                timing=self.timing,
-                max_wait=self.retry.max_retry_after,
-            )
+        return self._new_pace(host, origin) if pace is None else pace
+
+    def _new_pace(self, host: Host, origin: Origin) -> Pace:
+        is_home = origin == host.origin
+        known = host if is_home else self.host_at(origin)
+        # Whoever still waits for the host, or holds a slot of it, has kept the pace of those days.
+        pace = self._paces_in_use.get(origin) or Pace(
+            host.registry if is_home else origin.netloc,
+            known.slots or self.slots,
+            known.limits or self.limits,
+            timing=self.timing,
+            max_wait=self.retry.max_retry_after,
+        )
+        self._paces[origin] = self._paces_in_use[origin] = pace
+        if len(self._paces) > MAX_PACES:
+            del self._paces[next(iter(self._paces))]
         return pace
 
     def __repr__(self) -> str:

@@ -22,6 +22,9 @@ __all__ = ["CERTS_DIRS", "TLSContexts", "TLSSettings", "certificates_in"]
 CERTS_DIRS: Final = ("~/.config/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
 """Where podman and docker look for certificates by the host's name."""
 
+MAX_HOSTS: Final = 1000
+"""Hosts whose context is found at once: registries may redirect to ever new ones."""
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -70,6 +73,8 @@ class TLSContexts:
             if (host, port) not in self._by_host:
                 build = partial(self._context, host, port)
                 self._by_host[host, port] = await anyio.to_thread.run_sync(build)
+                if len(self._by_host) > MAX_HOSTS:
+                    del self._by_host[next(iter(self._by_host))]
             return self._by_host[host, port]
 
     def _context(self, host: str, port: int) -> ssl.SSLContext:

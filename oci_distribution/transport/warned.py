@@ -10,8 +10,9 @@ from oci_distribution.spec.headers import parse_warnings
 
 __all__ = ["RegistryWarning", "Warned"]
 
-_MAX_KNOWN = 1000
-"""Texts that we remember; what comes after so many is not shown: a registry could make us hold anything."""
+_MAX_TEXTS, _MAX_REGISTRIES = 50, 1000
+"""Texts of a registry that we remember, and registries; what comes after so many is not shown: a registry
+could make us hold anything. It silences no other by that."""
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -41,16 +42,21 @@ class Warned:
 
     def __init__(self, show: Callable[[RegistryWarning], object] | None = None) -> None:
         self._show = show if show is not None else _warn
-        self._known: set[tuple[str, str]] = set()
+        self._known: dict[str, set[str]] = {}
 
     def take(self, registry: str, values: Iterable[str]) -> None:
         """Show what is new in the `Warning` headers of an answer.
 
         What shows it may raise, as Python's warnings do when they are errors; that is for the caller.
         """
+        known = self._known.get(registry)
+        if known is None:
+            if len(self._known) >= _MAX_REGISTRIES:
+                return
+            known = self._known[registry] = set()
         for text in parse_warnings(values):
-            if (registry, text) not in self._known and len(self._known) < _MAX_KNOWN:
-                self._known.add((registry, text))
+            if text not in known and len(known) < _MAX_TEXTS:
+                known.add(text)
                 self._show(RegistryWarning(registry, text))
 
 

@@ -428,6 +428,24 @@ async def test_a_refusal_without_end_is_cut_off() -> None:
             assert (await client.get(f"{server.url}/v2/")).text == "ok"
 
 
+async def test_a_refusal_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a 401 says in its body is nothing to us, and its connection can be done without."""
+    monkeypatch.setattr(httpx_auth, "REFUSAL_PATIENCE", 0.1)
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.header("Authorization"):
+            await exchange.answer(200)
+            return
+        await exchange.answer(401, b"no", [("WWW-Authenticate", 'Basic realm="x"')], length=60_000)
+        await exchange.hung_up()
+
+    async with (
+        hostile(script) as server,
+        httpx.AsyncClient(auth=RegistryAuth(auth_provider=Provider(ANN))) as client,
+    ):
+        assert (await client.get(f"{server.url}/v2/")).status_code == 200
+
+
 async def test_a_body_is_sent_again_after_a_refusal() -> None:
     """Bytes are sent twice; what can be read only once is an error, not an empty upload."""
     bodies: list[bytes] = []

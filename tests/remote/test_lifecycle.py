@@ -276,6 +276,28 @@ async def test_a_retry_after_closing(registry: RunningRegistry) -> None:
                 await client.registry(registry.url).ping()
 
 
+async def test_what_waits_for_a_slot_is_not_sent_after_closing() -> None:
+    """Also where the `httpx.AsyncClient` under it is the user's, and stays open; what was sent may end."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        arrived.set()
+        await go_on.wait()
+        await exchange.answer(200)
+
+    async with hostile(script) as server, httpx.AsyncClient() as http:
+        client = oci.Client(http=http, auth_provider=nobody, slots=oci.Slots(requests=1))
+        pings = [asyncio.create_task(client.registry(server.url).ping()) for _ in range(3)]
+        await arrived.wait()
+        await client.aclose()
+        go_on.set()
+        results = await asyncio.gather(*pings, return_exceptions=True)
+
+    assert [str(result) for result in results[1:]] == ["this client is closed: open a new one"] * 2
+    assert not isinstance(results[0], Exception)
+    assert len(server.requests) == 1
+
+
 async def test_cancelled_while_closing() -> None:
     """Every connection is closed all the same, and the client says that it is."""
     arrived = anyio.Event()

@@ -372,3 +372,14 @@ async def test_a_client_of_ones_own_has_its_own_tls(pki: Pki, option: str) -> No
         given = {"http": http} if option == "http" else {"transport": http._transport}
         with pytest.raises(ValueError, match="TLS"):
             oci.Client(hosts={"registry.lan": oci.HostConfig(ca_file=pki.ca)}, **given)
+
+
+async def test_hosts_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry may redirect to ever new ones; what is said of TLS is found for each."""
+    monkeypatch.setattr(tls, "MAX_HOSTS", 3)
+    contexts = tls.TLSContexts(HostTable({"s1.test": oci.HostConfig(skip_verify=True)}).tls)
+    found = [await contexts(f"s{number}.test", 443) for number in range(10)]
+
+    assert len(contexts._by_host) == 3
+    assert await contexts("s1.test", 443) is found[1]
+    assert found[2] is found[9] is not found[1]

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 import oci_distribution as oci
-from oci_distribution.transport import authorization
+from oci_distribution.transport import answers, authorization
 from tests.hostile import Exchange, hostile
 
 ANN = oci.Credential(username="ann", password="secret")
@@ -88,6 +88,7 @@ async def test_a_token_server_that_fails_is_named(
         assert not isinstance(caught.value, oci.ResponseError | oci.NotFound)
         assert caught.value.registry == registry.removeprefix("http://")
         assert "secret" not in str(caught.value)
+        assert str(caught.value).count("/token") == 1
         assert len(requests) == asked
 
 
@@ -105,6 +106,22 @@ async def test_a_token_server_that_drips_is_given_up(monkeypatch: pytest.MonkeyP
         oci.Client(auth_provider=ann, retry=oci.RetryPolicy(attempts=1)) as client,
     ):
         with pytest.raises(oci.TimeoutExceeded, match=f"GET {realm}/token.*takes too long"):
+            await client.registry(registry).get_manifest("a", "v1")
+
+
+async def test_a_token_server_whose_refusal_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who need a token wait for it."""
+    monkeypatch.setattr(answers, "HEAD_PATIENCE", 0.1)
+
+    async def drip(exchange: Exchange) -> None:
+        await exchange.answer(503, b" ", length=60_000)
+        await exchange.hung_up()
+
+    async with (
+        served(drip) as (registry, _, _),
+        oci.Client(auth_provider=ann, retry=oci.RetryPolicy(attempts=1)) as client,
+    ):
+        with pytest.raises(oci.TokenError, match="503"):
             await client.registry(registry).get_manifest("a", "v1")
 
 

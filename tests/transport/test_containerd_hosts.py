@@ -125,6 +125,8 @@ BROKEN = {
     "resolve only": ('[host."https://a.example"]\ncapabilities = ["resolve"]', "capabilities.*content"),
     "server that is not asked": ('capabilities = ["push"]', "capabilities"),
     "certificates": ('client = ["a.pem", "b.pem"]', "client"),
+    "no file": ('client = ""', "client"),
+    "a key without a certificate": ('client = [["", "b.key"]]', "client"),
     "three files": ('client = [["a", "b", "c"]]', "client"),
     "authorization": ('[header]\nauthorization = "s3cr3t"', "authorization is not for you.*auth_provider"),
     "header": ('[header]\n"x\\n" = "s3cr3t"', "no name of a header"),
@@ -184,3 +186,20 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     """It is an error that names it."""
     with pytest.raises(oci.ConfigError, match=r"missing\.d"):
         oci.hosts_from_containerd(tmp_path / "missing.d")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'server = "https://ann:s3cr3t@r.example"',
+        'server = "ftp://ann:s3cr3t@r.example"',
+        '[host."https://ann:s3cr3t@r.example"]',
+        '[host."https://ann:s3cr3t@r.example"]\nunknown = 1',
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(tmp_path: Path, text: str) -> None:
+    """Credentials have their own places, and an error is read by others."""
+    write(tmp_path, "a.example", text)
+    with pytest.raises(oci.ConfigError, match=r"server|host") as caught:
+        oci.hosts_from_containerd(tmp_path)
+    assert "s3cr3t" not in str(caught.value)

@@ -113,8 +113,36 @@ async def test_waiting_for_a_token_counts() -> None:
     auth = TokenAuth({"ann": "secret"})
     async with serve_registry(auth=auth) as registry, patient(registry, auth_provider=provider) as repo:
         registry.faults.add(Fault(path="*token*", delay=100))
-        async with in_time("waiting for a token"):
+        async with in_time("waiting for credentials or a token"):
             await repo.manifests.get("v1")
+
+
+async def test_waiting_for_the_token_of_another_task_is_told() -> None:
+    """One asks for what all need, and what all wait for is not the registry."""
+    async with serve_registry(auth=TokenAuth(users={"ann": "secret"})) as registry, patient(registry) as repo:
+        registry.faults.add(Fault(path="*token*", delay=100))
+
+        async def pull() -> None:
+            with pytest.raises(oci.DeadlineExceeded, match="while waiting for credentials or a token"):
+                await repo.manifests.get("v1")
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(pull)
+
+
+async def test_waiting_for_a_provider_is_told(registry: RunningRegistry) -> None:
+    """It is the user's own code that takes so long."""
+
+    async def slow(host: str, repository: str | None) -> oci.Credential:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with (
+        patient(registry, auth_provider=slow) as repo,
+        in_time("while waiting for credentials or a token"),
+    ):
+        await repo.manifests.get("v1")
 
 
 async def test_a_slow_body_is_left(registry: RunningRegistry) -> None:

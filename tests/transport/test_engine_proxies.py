@@ -76,12 +76,30 @@ def test_the_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None
     assert proxies.find("http", "a.test", None) is None
 
 
-@pytest.mark.parametrize("text", ["socks5://user:secret@proxy.test:1", "http://", "://secret"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "socks5://user:secret@proxy.test:1",
+        "http://",
+        "://secret",
+        "http://user:secret@proxy.test:x1",
+        "secret:x1",
+        "http://secret[x",
+    ],
+)
 def test_a_proxy_that_we_cannot_use_is_a_config_error(text: str) -> None:
     """Its text, which may hold a password, is not shown."""
     with pytest.raises(ConfigError, match="proxy") as caught:
         Proxies({"all": text}).find("http", "a.test", None)
     assert "secret" not in str(caught.value)
+
+
+def test_hosts_are_not_remembered_for_ever() -> None:
+    """A registry may redirect to ever new ones."""
+    proxies = Proxies(SETTINGS)
+    for number in range(2000):
+        assert proxies.find("https", f"s{number}.test", None) is not None
+    assert proxies._known.cache_info().currsize <= 1000
 
 
 def test_a_password_is_not_shown() -> None:
@@ -170,6 +188,14 @@ async def test_a_tunnel_that_is_refused_is_a_proxy_error() -> None:
         with pytest.raises(httpx.ProxyError, match="407 Whatever") as caught:
             await get(engine, "https://registry.test/v2/?signature=secret")
     assert "secret" not in str(caught.value)
+
+
+async def test_a_proxy_of_a_broken_url_is_an_error_about_the_proxy() -> None:
+    """And not about the URL that was asked for."""
+    engine = AiohttpTransport(proxies={"all": "http://user:secret@proxy.test:x1"})
+    with pytest.raises(ConfigError, match="proxy"):
+        await get(engine, "https://registry.test/v2/")
+    await engine.aclose()
 
 
 async def test_a_proxy_where_nobody_listens_is_a_proxy_error() -> None:

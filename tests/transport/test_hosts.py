@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -10,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 import oci_distribution as oci
+from oci_distribution.spec.urls import Origin
 from oci_distribution.testing import TokenAuth, serve_registry
 from oci_distribution.transport.host_table import HostTable, host_origin
 from oci_distribution.transport.patterns import check_pattern, matches
@@ -125,6 +130,7 @@ NONSENSE: dict[str, dict[str, Any]] = {
     "headers: name": {"headers": {"X\n-Y": "s3cr3t"}},
     "headers: empty name": {"headers": {"": "s3cr3t"}},
     "headers: value": {"headers": {"X-Y": "s3cr3t\r\nEvil: yes"}},
+    "headers: no ASCII": {"headers": {"X-Y": "s3cr3tü"}},
     "headers: authorization": {"headers": {"Authorization": "s3cr3t"}},
     "headers: host": {"headers": {"HOST": "s3cr3t"}},
     "profile: name": {"profile": "no-such"},
@@ -158,6 +164,35 @@ def test_headers_are_in_no_repr() -> None:
 
     for thing in (config, client, client.registry("registry.lan"), client.registry("registry.lan").host):
         assert "s3cr3t" not in repr(thing)
+
+
+def test_headers_are_in_no_pickle() -> None:
+    """Pickles end up in queues and crash reports; without headers there is nothing to hide."""
+    plain = oci.HostConfig(skip_verify=True)
+    assert pickle.loads(pickle.dumps(plain)) == plain
+
+    secret = oci.HostConfig(headers={"X-Key": "s3cr3t"})
+    assert copy.deepcopy(secret) == secret
+    for thing in (secret, oci.Client(hosts={"a.example": secret}).registry("a.example").host):
+        with pytest.raises(TypeError, match="secrets and is not pickled"):
+            pickle.dumps(thing)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X-Y": "s3cr3t\n"}, {"X-Y": "s3cr3tü"}, {"X\n": "s3cr3t"}, {"Content-Length": "s3cr3t"}]
+)
+def test_headers_of_a_client_are_checked_at_once(headers: dict[str, str]) -> None:
+    """And not by the first request; the error does not show what may be a secret."""
+    with pytest.raises(oci.InvalidArgument) as caught:
+        oci.Client(headers=headers)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_value_of_no_type_that_fits_is_told_by_its_key() -> None:
+    """And not by what pydantic calls the types that it tried."""
+    with pytest.raises(oci.InvalidArgument, match=r"a\.example: ca_file") as caught:
+        oci.Client(hosts={"a.example": {"ca_file": 3}})
+    assert "[" not in str(caught.value)
 
 
 async def test_headers_go_to_their_host_only() -> None:
@@ -262,3 +297,122 @@ async def test_headers_of_ours_do_not_go_to_token_servers() -> None:
         assert asked["/v2/"]["x-key"] == "key"
         assert "x-key" not in asked["/token"]
         assert asked["/token"]["user-agent"] == "mine/1"
+
+
+@asynccontextmanager
+async def with_token_server(script: Callable[[Exchange], Awaitable[None]]) -> AsyncGenerator[tuple[str, str]]:
+    """A registry, and a token server of its own that runs `script`: the names of both."""
+    async with hostile(script) as token_server:
+
+        async def registry(exchange: Exchange) -> None:
+            challenge = f'Bearer realm="{token_server.url}/token"'
+            if exchange.header("Authorization"):
+                await exchange.answer(200, b"{}")
+            else:
+                await exchange.answer(401, headers=[("WWW-Authenticate", challenge)])
+
+        async with hostile(registry) as server:
+            yield f"127.0.0.1:{server.port}", f"127.0.0.1:{token_server.port}"
+
+
+@pytest.mark.parametrize("named", ["the registry", "the token server", "a pattern"])
+async def test_timeouts_are_good_for_token_servers(named: str) -> None:
+    """For one that is named itself, and else for those of the registry that is."""
+
+    async def silent(exchange: Exchange) -> None:
+        await exchange.hung_up()
+
+    async with with_token_server(silent) as (registry, token_server):
+        name = {"the registry": registry, "the token server": token_server, "a pattern": "*"}[named]
+        hosts = {name: oci.HostConfig(timeouts=oci.Timeouts(read=0.05))}
+        async with oci.Client(hosts=hosts, retry=oci.RetryPolicy(attempts=1)) as client:
+            with anyio.fail_after(10), pytest.raises(oci.TimeoutExceeded, match=f"{token_server}/token"):
+                await client.registry(f"http://{registry}").ping()
+
+
+async def test_slots_are_good_for_token_servers() -> None:
+    """It gets so many requests at once, wherever it was met first."""
+    active = most = 0
+
+    async def counting(exchange: Exchange) -> None:
+        nonlocal active, most
+        active += 1
+        most = max(most, active)
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        active -= 1
+        await exchange.answer(200, b'{"token": "t"}')
+
+    async with with_token_server(counting) as (registry, token_server):
+        hosts = {token_server: oci.HostConfig(slots=oci.Slots(requests=1))}
+        async with oci.Client(hosts=hosts) as client, anyio.create_task_group() as tasks:
+            for number in range(10):
+                repo = client.repository(f"http://{registry}/a{number}")
+                tasks.start_soon(repo.blobs.read, oci.Digest.of(b"{}"))
+    assert most == 1
+
+
+async def test_limits_of_a_host_that_another_redirects_to_first() -> None:
+    """What is said of it counts from its first request on."""
+
+    async def there(exchange: Exchange) -> None:
+        await exchange.answer(200, b"abc")
+
+    async with hostile(there) as other:
+
+        async def sends_there(exchange: Exchange) -> None:
+            await exchange.answer(307, headers=[("Location", f"{other.url}/blob")])
+
+        async with hostile(sends_there) as server:
+            hosts = {f"127.0.0.1:{other.port}": oci.HostConfig(limits=oci.Limits(requests_per_second=2))}
+            async with oci.Client(hosts=hosts) as client:
+                await client.repository(f"{server.url}/a").blobs.read(oci.Digest.of(b"abc"))
+                paces = {origin.port: pace for origin, pace in client._sender._paces.items()}
+    assert paces[other.port]._rate() == 2
+    assert paces[server.port]._rate() is None
+
+
+def test_two_spellings_of_one_name_say_the_same() -> None:
+    """The later one would win silently."""
+    one, other = oci.HostConfig(skip_verify=True), oci.HostConfig()
+    oci.Client(hosts={"docker.io": one, "index.docker.io": one})
+
+    with pytest.raises(oci.InvalidArgument, match=r"index\.docker\.io has another name"):
+        oci.Client(hosts={"docker.io": one, "index.docker.io": other})
+
+
+@pytest.mark.parametrize("config", [{"limits": oci.Limits(requests_per_second=2)}, {"slots": oci.Slots(1)}])
+def test_two_names_of_one_place_have_one_pace(config: dict[str, Any]) -> None:
+    """One of them would win silently."""
+    hosts: dict[str, dict[str, Any]] = {
+        "one.example": {"endpoint": "registry.lan"},
+        "two.example": {"endpoint": "registry.lan", **config},
+    }
+    with pytest.raises(oci.InvalidArgument, match=rf"two\.example says .* of {next(iter(config))} with"):
+        oci.Client(hosts=hosts)
+
+
+@pytest.mark.parametrize("url", ["http://registry.lan", "https://registry.lan", "https://registry.lan:5000"])
+def test_a_place_is_found_by_its_name_and_port(url: str) -> None:
+    """The port of the scheme may be said, and left out."""
+    origin = Origin.of(url)
+    names = {f"registry.lan:{origin.port}", origin.netloc}
+
+    for name in names:
+        table = HostTable({name: {"timeouts": {"read": 7}}})
+        assert table.at(origin).timeouts == oci.Timeouts(read=7)
+    assert HostTable({"registry.lan:7": {"timeouts": {"read": 7}}}).at(origin).timeouts is None
+
+
+def test_values_of_a_mirror_are_in_no_error() -> None:
+    """As those of a host's settings are not."""
+    with pytest.raises(ValidationError) as caught:
+        oci.Mirror(registry="ann:s3cr3t@r.example")
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_password_in_a_pattern_is_not_shown() -> None:
+    """It is no part of one."""
+    with pytest.raises(oci.InvalidReference) as caught:
+        oci.Client(hosts={"https://ann:s3cr3t@*.example": {}})
+    assert "s3cr3t" not in str(caught.value)

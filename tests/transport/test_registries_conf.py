@@ -125,9 +125,13 @@ BROKEN = {
         [[registry.mirror]]\nlocation = "b.example"\npull-from-mirror = "tag-only" """,
         "b.example: pull-from-mirror",
     ),
+    "two names of one registry": (
+        '[[registry]]\nlocation = "docker.io"\n[[registry]]\nlocation = "index.docker.io"',
+        r"index\.docker\.io: another entry is about docker\.io",
+    ),
     "a broken mirror": (
         '[[registry]]\nlocation = "a.example"\n[[registry.mirror]]\nlocation = "https://b.example"',
-        "https://b.example: registry",
+        "https://b.example: a location has no scheme",
     ),
 }
 
@@ -185,3 +189,18 @@ def test_a_path_or_a_text(arguments: dict[str, Any]) -> None:
     """One of the two."""
     with pytest.raises(oci.InvalidArgument):
         oci.hosts_from_registries_conf(**arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[[registry]]\nlocation = "ann:s3cr3t@r.example"',
+        '[[registry]]\nlocation = "r.example"\n[[registry.mirror]]\nlocation = "ann:s3cr3t@m.example"',
+        '[[registry]]\nlocation = "r.example"\n[[registry.mirror]]\nlocation = "https://ann:s3cr3t@m.example"',
+    ],
+)
+def test_a_password_that_is_no_part_of_a_location_is_not_shown(text: str) -> None:
+    """Who writes a URL there may write all of one."""
+    with pytest.raises(oci.ConfigError, match=r"\[\[registry") as caught:
+        oci.hosts_from_registries_conf(text=text)
+    assert "s3cr3t" not in str(caught.value)

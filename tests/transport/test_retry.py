@@ -94,6 +94,11 @@ def test_retry_after_is_a_minimum() -> None:
     assert policy.delay(1, 0.1, 1.0) == 1.0
 
 
+def test_patience_without_end() -> None:
+    """A delay can be doubled for as long as anybody tries."""
+    assert RetryPolicy(attempts=10**6, max_delay=8.0).delay(5000, None, 1.0) == 8.0
+
+
 def test_a_policy_without_attempts_is_refused() -> None:
     """A policy that sends nothing is a mistake."""
     with pytest.raises(ValueError, match="at least 1"):

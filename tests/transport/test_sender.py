@@ -13,7 +13,9 @@ import pytest
 
 import oci_distribution as oci
 from oci_distribution.spec import endpoints
+from oci_distribution.spec.endpoints import Kind
 from oci_distribution.spec.urls import Origin
+from oci_distribution.transport import answers, sender as sender_module
 from oci_distribution.transport.calls import Host
 from oci_distribution.transport.http_client import RegistryHTTPClient
 from oci_distribution.transport.pacing import Slots, Timing
@@ -480,6 +482,25 @@ async def test_an_endless_error_body_is_cut(sender: Sender) -> None:
             await sender.request(host(server), GET, limit=LIMIT)
 
 
+@pytest.mark.parametrize(("status", "headers"), [(404, []), (307, [("Location", "/v2/a/b/manifests/v2")])])
+async def test_the_body_of_a_refusal_that_drips_is_not_waited_for(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch, status: int, headers: list[tuple[str, str]]
+) -> None:
+    """What came by then is what it says; nobody can hold us with one byte a second."""
+    monkeypatch.setattr(answers, "HEAD_PATIENCE", 0.1)
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.target.endswith("/v2"):
+            await exchange.answer(404)
+            return
+        await exchange.answer(status, b"gone", headers, length=60_000)
+        await exchange.hung_up()
+
+    async with hostile(script) as server:
+        with pytest.raises(oci.NotFound):
+            await sender.request(host(server), GET, limit=LIMIT)
+
+
 async def test_nobody_there_is_a_connect_error(sender: Sender) -> None:
     """A port where nobody listens is told at once, with the name of the registry."""
     async with hostile(lambda exchange: exchange.answer()) as server:
@@ -575,6 +596,25 @@ async def test_a_slot_is_free_again_after_whatever_happened(sender: Sender) -> N
             for _ in range(2):
                 answer = await sender.open(host(server), BLOB)
                 assert (await answer.read(LIMIT)).content == b"x"
+
+
+async def test_hosts_that_we_are_sent_to_are_not_remembered_for_ever(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry may redirect to ever new ones; one that is in use keeps its pace all the same."""
+    monkeypatch.setattr(sender_module, "MAX_PACES", 3)
+    registry = Host("registry.test", Origin.of("https://registry.test"))
+    storages = [Origin.of(f"https://s{number}.test") for number in range(20)]
+    used = sender._pace(registry, storages[0])
+    admission = await used.acquire(Kind.DOWNLOAD)
+    del used
+
+    for storage in storages:
+        sender._pace(registry, storage)
+
+    assert len(sender._paces) == 3
+    assert sender._pace(registry, storages[0]) is admission._pace
+    admission.release()
 
 
 async def test_events_name_no_secret(sender: Sender) -> None:

@@ -129,14 +129,17 @@ async def test_storage_does_not_warn() -> None:
 
 
 def test_a_registry_cannot_make_us_remember_for_ever() -> None:
-    """After a thousand texts it is not heard any more."""
+    """After fifty texts it is not heard any more; the others are."""
     shown: list[oci.RegistryWarning] = []
     warned = Warned(shown.append)
 
     for number in range(2000):
         warned.take("registry.example", [f'299 - "text {number}"'])
 
-    assert len(shown) == 1000
+    warned.take("other.example", [SOON])
+
+    assert len(shown) == 51
+    assert (shown[-1].registry, shown[-1].text) == ("other.example", "Your token ends soon.")
 
 
 def test_a_program_that_treats_warnings_as_errors_gets_one_error() -> None:
