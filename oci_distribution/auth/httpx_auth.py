@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncGenerator, Generator
 from typing import NoReturn
 
+import anyio
 import httpx
 
 from oci_distribution.auth.authorizer import Authorizer

@@ -14,7 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from oci_distribution.auth import token_client
+from oci_distribution.auth import httpx_auth, token_client
 from oci_distribution.auth.authorizer import Authorizer, TokenRequest
 from oci_distribution.auth.credentials import ANONYMOUS, Credential
 from oci_distribution.auth.direct import direct_requests, is_direct_request
