@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
     (A tuple, and no dataclass: each request looks up several things by its origin.)
 
-    Args:
+    Attributes:
         scheme: `http` or `https`.
         host: Lower-case name or address, IPv6 without brackets.
         port: Always a number: the scheme's own when the URL has none.
