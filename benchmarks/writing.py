@@ -91,10 +91,9 @@ async def make_image(path: Path) -> None:
 
 
 def compare_small(place: Place, folder: Path, rounds: int) -> bool:
-    """Push an image of many small blobs, and with oras and crane.
+    """Push an image of many small blobs, and with oras and crane; the limit is the time of the faster one.
 
-    The limit is crane's time: the engine alone, which sends no more than these requests and checks nothing,
-    takes as long as oras, and that is all there is to gain.
+    The engine alone sends the same requests and checks nothing: what it takes is no longer ours to save.
     """
     oras, crane = require("oras"), require("crane")
     layout = folder / "layout"
@@ -110,7 +109,7 @@ def compare_small(place: Place, folder: Path, rounds: int) -> bool:
         rounds,
     )
     title = f"push of {BLOBS} small blobs and their manifest, 16 at a time, median of {rounds}"
-    return report(title, seconds, "push_image", SMALL_LIMIT, "crane")
+    return report(title, seconds, "push_image", SMALL_LIMIT, min("oras", "crane", key=seconds.__getitem__))
 
 
 def compare_memory(place: Place, folder: Path) -> bool:
