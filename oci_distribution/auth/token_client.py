@@ -9,14 +9,11 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from oci_distribution.auth.token_server import MAX_TOKEN_BODY, TokenRequest, TokenResponse
+from oci_distribution.auth.token_server import MAX_TOKEN_BODY, TOKEN_TIMEOUT, TokenRequest, TokenResponse
 from oci_distribution.errors import ConnectError, RequestContext, TimeoutExceeded, TokenError, redact_url
 from oci_distribution.trust import default_ssl_context
 
 __all__ = ["TokenClient"]
-
-TOKEN_TIMEOUT = 60.0
-"""Seconds that a token server may take altogether."""
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -38,7 +35,6 @@ class TokenClient:
         Raises:
             RequestError: The server cannot be reached, takes longer than 60 seconds, or answers more than
                 1 MiB.
-            ConfigError: SSL_CERT_FILE cannot be used.
             ConfigError: SSL_CERT_FILE cannot be used.
         """
         context = RequestContext(request.method, redact_url(request.url))

@@ -24,6 +24,7 @@ from oci_distribution.spec.urls import Origin, resolve_url
 __all__ = [
     "MAX_TOKEN_BODY",
     "REFUSALS",
+    "TOKEN_TIMEOUT",
     "TokenFetch",
     "TokenOptions",
     "TokenRequest",
@@ -36,6 +37,8 @@ __all__ = [
 
 MAX_TOKEN_BODY = 1 << 20
 """Bytes of a token server's answer that we read."""
+TOKEN_TIMEOUT = 60.0
+"""Seconds that all of a token server's answer may take, not only each piece of it."""
 MAX_TOKEN = 64 << 10
 """Characters of a token: no registry takes a longer header, and thousands are kept."""
 DEFAULT_LIFETIME = 60.0

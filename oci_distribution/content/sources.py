@@ -12,6 +12,7 @@ from typing import TypeAlias
 from oci_distribution.content.files import mapped_os_errors, open_file, read_pieces
 from oci_distribution.content.protocols import ReadableStore, Source
 from oci_distribution.errors import DigestMismatch, SizeMismatch, StoreError
+from oci_distribution.iterating import iterating
 from oci_distribution.spec.digest import Digest, Hasher
 from oci_distribution.spec.models import Descriptor
 
@@ -25,7 +26,6 @@ __all__ = [
     "as_source",
     "describe",
     "held_data",
-    "iterating",
     "read_all",
     "verified",
 ]
@@ -236,18 +236,6 @@ async def _until(pieces: AsyncIterator[bytes], size: int) -> AsyncGenerator[byte
             return
         yield piece[:size]
         size -= len(piece)
-
-
-@asynccontextmanager
-async def iterating(pieces: AsyncIterable[bytes]) -> AsyncGenerator[AsyncIterator[bytes]]:
-    """Iterate over what somebody gave us, and close it when it can be closed."""
-    iterator = aiter(pieces)
-    try:
-        yield iterator
-    finally:
-        aclose = getattr(iterator, "aclose", None)
-        if aclose is not None:
-            await aclose()
 
 
 async def verified(stream: AsyncIterator[bytes], descriptor: Descriptor) -> AsyncGenerator[bytes]:

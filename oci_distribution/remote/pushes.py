@@ -9,8 +9,9 @@ from pathlib import Path
 
 from oci_distribution.content.files import mapped_os_errors, read_bounded
 from oci_distribution.content.protocols import PushOutcome, Source
-from oci_distribution.content.sources import FileSource, SourceLike, as_source, describe, iterating
+from oci_distribution.content.sources import FileSource, SourceLike, as_source, describe
 from oci_distribution.errors import DigestMismatch, LimitExceeded
+from oci_distribution.iterating import iterating
 from oci_distribution.remote.blob_writer import BlobWriter
 from oci_distribution.remote.open_upload import UploadTarget
 from oci_distribution.remote.uploads import CHUNK_SIZE, SINGLE_POST, Upload, check_chunk_size

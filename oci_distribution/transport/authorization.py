@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from oci_distribution.auth.authorizer import Authorizer, TokenResponse
-from oci_distribution.auth.token_server import MAX_TOKEN_BODY
+from oci_distribution.auth.token_server import MAX_TOKEN_BODY, TOKEN_TIMEOUT
 from oci_distribution.errors import RequestError, TimeoutExceeded
 from oci_distribution.transport.answers import OpenAnswer
 from oci_distribution.transport.calls import Call
@@ -18,8 +18,6 @@ __all__ = ["read_token_response", "renewed", "send_authorised"]
 
 MAX_REFUSALS = 2
 """Refusals that we have an answer to: to what we did not know, and to what was the wrong scope."""
-TOKEN_TIMEOUT = 60.0
-"""Seconds that all of a token server's answer may take, not only each piece of it."""
 _WAITING = "waiting for credentials or a token"
 
 

@@ -6,14 +6,15 @@ It is followed by everything that the operation does, in whatever task; and it s
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 import anyio
 import httpx
 
 from oci_distribution.errors import DeadlineExceeded, RequestContext
+from oci_distribution.iterating import iterating
 
 __all__ = ["Deadline", "DeadlineStream", "current_deadline", "doing", "following", "without_deadline"]
 
@@ -102,10 +103,7 @@ class DeadlineStream(httpx.AsyncByteStream):
         self._context = context
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        pieces: AsyncIterator[bytes] = aiter(self._stream)
-        async with AsyncExitStack() as stack:
-            if (aclose := getattr(pieces, "aclose", None)) is not None:
-                stack.push_async_callback(aclose)
+        async with iterating(self._stream) as pieces:
             while True:
                 self._deadline.doing = "reading the answer's body"
                 if self._deadline.left <= 0:

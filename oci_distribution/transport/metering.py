@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
 
 import httpx
 
+from oci_distribution.iterating import iterating
 from oci_distribution.transport.rates import Timing, Turns
 
 __all__ = ["ByteCap", "MeteredStream"]
@@ -68,10 +68,7 @@ class MeteredStream(httpx.AsyncByteStream):
         """Seconds for which bytes that had come were held back: the host was not slow then."""
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        pieces = aiter(self._stream)
-        async with AsyncExitStack() as stack:
-            if (aclose := getattr(pieces, "aclose", None)) is not None:
-                stack.push_async_callback(aclose)
+        async with iterating(self._stream) as pieces:
             async for piece in pieces:
                 for part in self._cap.steps(piece):
                     self.held += await self._cap.wait(len(part))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
 import httpx
 
 from oci_distribution.errors import SizeMismatch
+from oci_distribution.iterating import iterating
 
 __all__ = ["Upload", "abort"]
 
@@ -86,8 +87,9 @@ class Upload:
     async def _measured(self, length: int | None) -> AsyncGenerator[bytes]:
         sent, last = 0, b""
         try:
-            async with AsyncExitStack() as stack:
-                async for piece in _opened(self._source, stack):
+            source = _once(self._source) if isinstance(self._source, bytes) else self._source
+            async with iterating(source) as pieces:
+                async for piece in pieces:
                     sent += len(piece)
                     if length is not None and sent > length:
                         raise SizeMismatch(f"the body is longer than the {length} bytes that were announced")
@@ -116,14 +118,6 @@ class Upload:
                 if timer.expired():
                     self.failure = httpx.WriteTimeout("the host took nothing for longer than allowed")
                 raise
-
-
-def _opened(source: bytes | AsyncIterable[bytes], stack: AsyncExitStack) -> AsyncIterator[bytes]:
-    iterator = aiter(_once(source) if isinstance(source, bytes) else source)
-    aclose = getattr(iterator, "aclose", None)
-    if aclose is not None:
-        stack.push_async_callback(aclose)
-    return iterator
 
 
 async def _once(piece: bytes) -> AsyncGenerator[bytes]:

@@ -21,6 +21,7 @@ from oci_distribution.events import (
     sinks_here,
     tell,
 )
+from oci_distribution.iterating import iterating
 
 if TYPE_CHECKING:
     from oci_distribution.transport.calls import Call
@@ -106,18 +107,15 @@ class _Counted(httpx.AsyncByteStream):
         self._is_closed = False
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        pieces = aiter(self._stream)
         try:
-            async for piece in pieces:
-                self._size += len(piece)
-                yield piece
-            self._is_whole = True
+            async with iterating(self._stream) as pieces:
+                async for piece in pieces:
+                    self._size += len(piece)
+                    yield piece
+                self._is_whole = True
         except Exception as error:
             self._error = type(error).__name__
             raise
-        finally:
-            if isinstance(pieces, AsyncGenerator):
-                await pieces.aclose()
 
     async def aclose(self) -> None:
         try:
